@@ -1,0 +1,96 @@
+/*
+ * HTTP/1.1 server on the loop. Strict where leniency smuggles: bare LF, Content-Length with
+ * Transfer-Encoding, two lengths, obs-fold, space before the colon, control characters and
+ * unknown transfer codings are refused with 400 and the connection closed. Knows nothing of AWS.
+ *
+ * A request is collected whole (a body streams into one buffer that the handler may take) and is
+ * answered whole or as a stream. Pipelined requests are answered in order, one at a time.
+ * One thread: the loop's.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "loop/loop.h"
+
+#define HTTP_HEADERS_MAX 100
+#define HTTP_HEAD_MAX 32768 /* request line and headers together, bytes */
+
+struct http_header {
+	struct str name; /* as sent; compare without case */
+	struct str value;
+};
+
+struct http_request {
+	struct arena *arena; /* dropped after the reply */
+	struct str method;
+	struct str target; /* as sent */
+	struct str path;   /* target before '?', not decoded */
+	struct str query;  /* target after '?', not decoded; ptr NULL when there is no '?' */
+	struct http_header *headers;
+	size_t header_count;
+	struct buf body;   /* may be taken by the handler (leave BUF_INIT behind) */
+	size_t body_limit; /* set in on_head; beyond it the client gets 413. Default 1 MiB */
+	bool keep_alive;
+	void *listener_ctx; /* ctx of the listener the connection came in by */
+	void *user;         /* the handler's */
+};
+
+struct http_handler {
+	/* Head is complete, body not read yet: set body_limit, or http_reply() at once to refuse.
+	 * A client that sent Expect: 100-continue gets its 100 after this. May be NULL. */
+	void (*on_head)(struct http_request *r);
+	/* A piece of the body has been appended to r->body (for hashing while it streams). May be
+	 * NULL. */
+	void (*on_body)(struct http_request *r, const void *data, size_t len);
+	/* All there. Answer now or later, exactly once. */
+	void (*on_request)(struct http_request *r);
+	/* The client has gone, or timed out, after on_head and before the end of the reply: the
+	 * request is freed after this returns. Not called once the reply has been handed over
+	 * whole. May be NULL. */
+	void (*on_cancel)(struct http_request *r);
+};
+
+struct http_limits {
+	int64_t head_timeout_ms;  /* from first byte of a request to the end of its head: 408 */
+	int64_t body_timeout_ms;  /* without a byte of body: 408 */
+	int64_t idle_timeout_ms;  /* between requests: closed silently; 0: never */
+	int64_t send_timeout_ms;  /* client does not read the answer: closed */
+	unsigned connections_max; /* per server; beyond it a new one gets 503 and is closed */
+};
+extern const struct http_limits http_limits_default; /* 10 s, 30 s, 60 s, 30 s, 4096 */
+
+struct http_server;
+
+struct http_server *http_server_new(
+    struct loop *l, const struct http_handler *h, const struct http_limits *limits);
+void http_server_free(struct http_server *s); /* closes all connections and listeners */
+
+/* Accept on a listening socket, which becomes the server's. ctx goes to listener_ctx of each
+ * request. Any number of listeners; each costs one descriptor and ~100 bytes. */
+struct http_listener *http_listen(struct http_server *s, int fd, void *ctx, struct err *e);
+/* Close the listener and every connection that came in by it (requests are cancelled). */
+void http_listener_close(struct http_listener *l);
+
+/* Value of the first header of that name; ptr NULL when absent. */
+struct str http_header(const struct http_request *r, const char *name);
+
+/* Answer whole. Content-Length, Date and Connection are added; other headers are the caller's.
+ * Body and headers are copied before return. The request is freed. */
+void http_reply(struct http_request *r, unsigned status, const struct http_header *headers,
+    size_t header_count, struct str body);
+
+/* Answer as a stream: chunked when length is negative (close-delimited for HTTP/1.0). data() never
+ * blocks; it returns how many bytes wait to be sent, so that a producer can pause; on_drain is
+ * called when fewer than 64 KiB wait again. end() frees the request. abort() breaks the
+ * connection so that the client sees a truncated answer. */
+void http_reply_start(struct http_request *r, unsigned status, const struct http_header *headers,
+    size_t header_count, int64_t length, void (*on_drain)(struct http_request *r));
+size_t http_reply_data(struct http_request *r, struct str data);
+void http_reply_end(struct http_request *r);
+void http_reply_abort(struct http_request *r);
+
+/* Dotted address and port of the client, "" for a Unix socket. */
+void http_peer(const struct http_request *r, char address[64], uint16_t *port);
+
+const char *http_status_text(unsigned status); /* "Not Found"; "Unknown" */

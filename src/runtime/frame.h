@@ -1,0 +1,38 @@
+/*
+ * The framed channel between core and Mayfly's own bootstraps: a SOCK_STREAM Unix socket,
+ * descriptor 3 in the box. Little-endian. Both directions: a 128-byte header, then `extra` bytes,
+ * then the payload. docs: reference in runtimes/README.md. Everything from a box is hostile:
+ * length, kind and order are checked before anything is believed.
+ */
+#pragma once
+
+#include "base/base.h"
+
+#define FRAME_HEADER_SIZE 128
+#define FRAME_PAYLOAD_MAX (6u * 1024 * 1024 + 100) /* Lambda's limit for requests and answers */
+
+enum frame_kind {
+	/* core -> box */
+	FRAME_INIT =
+	    1, /* payload: JSON {"env":{…},"handler":"…","cwd":"/var/task"}: become that function */
+	FRAME_INVOKE, /* extra: JSON {"arn","clientContext","identity"} or nothing; payload: the
+			 event */
+	/* box -> core */
+	FRAME_WARM = 16,  /* interpreter is up, waiting for FRAME_INIT */
+	FRAME_READY,      /* handler is loaded: init is done */
+	FRAME_INIT_ERROR, /* payload: error JSON; the process exits after it */
+	FRAME_RESULT,     /* payload: answer JSON */
+	FRAME_ERROR,      /* payload: error JSON {errorType,errorMessage,stackTrace,…} */
+};
+
+struct frame {
+	uint32_t length;     /* of the whole frame, header included */
+	uint8_t kind;        /* enum frame_kind */
+	uint8_t flags;       /* 0 */
+	uint16_t extra;      /* bytes between header and payload */
+	uint32_t sequence;   /* counts up per channel from 1; an answer carries its invoke's */
+	uint32_t timeout_ms; /* left for this invoke when it starts; 0 in answers */
+	char request_id[36]; /* not NUL-terminated; zeros in FRAME_INIT, WARM, READY */
+	char trace_id[76];   /* NUL-padded; in FRAME_ERROR: the error type */
+};
+_Static_assert(sizeof(struct frame) == FRAME_HEADER_SIZE, "the layout is part of the protocol");

@@ -1,0 +1,68 @@
+/*
+ * What runs inside a box, as core talks to it: one interface over two protocols, the framed channel
+ * of Mayfly's own bootstraps (channel.c) and the HTTP Runtime API for everybody else (api.c).
+ * Loop thread. The box's side is hostile: whatever breaks the protocol ends in on_broken().
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "http/http.h"
+#include "loop/loop.h"
+
+struct runtime;
+struct runtime_api;
+
+struct runtime_event {
+	char request_id[37];
+	char trace_id[77];         /* "" when there is none */
+	const char *arn;           /* as the caller invoked it */
+	struct str client_context; /* JSON, decoded; empty when there is none */
+	struct str identity;       /* JSON for Cognito identity; empty when there is none */
+	int64_t timeout_ms;        /* left when it starts */
+	int64_t deadline_ms;       /* the same as wall time */
+	struct str payload;        /* valid until runtime_send() returns */
+};
+
+struct runtime_answer {
+	const char *request_id;
+	bool is_error;
+	struct str error_type; /* is_error: e.g. "Runtime.HandlerNotFound", may be empty */
+	struct buf *payload;   /* the callee may take the memory (leave BUF_INIT) */
+};
+
+struct runtime_handler {
+	void (*on_warm)(void *ctx);  /* framed only: interpreter waits for runtime_init() */
+	void (*on_ready)(void *ctx); /* init done: asked for its first event */
+	void (*on_init_error)(void *ctx, struct str type, struct str body);
+	/* Only for an event that was sent and not answered yet; in the order of sending. */
+	void (*on_answer)(void *ctx, struct runtime_answer *a);
+	/* Channel closed or protocol broken; why is "" for an orderly close. */
+	void (*on_broken)(void *ctx, const char *why);
+};
+
+/* Framed: fd is core's end of the socket pair, owned from here. */
+struct runtime *runtime_channel_new(
+    struct loop *l, int fd, const struct runtime_handler *h, void *ctx);
+/* HTTP Runtime API: listener made inside the box's network namespace, owned from here. */
+struct runtime *runtime_api_new(struct runtime_api *api, int listen_fd,
+    const struct runtime_handler *h, void *ctx, struct err *e);
+/* One for all boxes: routes, server and limits. */
+struct runtime_api *runtime_api_open(struct loop *l);
+void runtime_api_close(struct runtime_api *api);
+
+void runtime_free(struct runtime *r);
+
+/* The process behind it was killed and is being started again (HTTP: connections are dropped and
+ * state goes back to "initialising"; framed channels are made anew instead). */
+void runtime_api_reset(struct runtime *r);
+
+/* What GET /extension/register and the like answer; strings are copied. HTTP only. */
+void runtime_api_describe(struct runtime *r, const char *function, const char *version,
+    const char *handler, const char *account);
+
+/* Framed only, after on_warm: become that function. */
+void runtime_init(struct runtime *r, struct str init_json);
+
+/* Queue one event. Framed: several may be queued, they are answered one after the other; written
+ * at the end of the turn, one system call for all. HTTP: one at a time, held until `next`. */
+void runtime_send(struct runtime *r, const struct runtime_event *ev);

@@ -1,0 +1,45 @@
+/*
+ * Core's side of the conversation with the spawner. Loop thread. Answers arrive by callback; the
+ * spawner's death ends core (nothing can go on without it).
+ */
+#pragma once
+
+#include "loop/loop.h"
+#include "spawn/wire.h"
+
+struct spawn;
+
+struct spawn_handler {
+	/* fds[WIRE_FD_COUNT] are the callee's from here; -1 where there is none. result < 0: no
+	 * box, the slot is free again. */
+	void (*on_made)(void *ctx, uint32_t slot, uint32_t generation, int result,
+	    const int fds[WIRE_FD_COUNT]);
+	void (*on_assigned)(
+	    void *ctx, uint32_t slot, uint32_t generation, int result, const char *why);
+	void (*on_dead)(void *ctx, uint32_t slot, uint32_t generation);
+};
+
+/* fd: the inherited socket. Waits for WIRE_HELLO (blocking, at most 5 s). */
+struct spawn *spawn_new(
+    struct loop *l, int fd, const struct spawn_handler *h, void *ctx, struct err *e);
+void spawn_free(struct spawn *s);
+const struct wire_hello *spawn_hello(const struct spawn *s);
+
+void spawn_box_make(struct spawn *s, uint32_t slot, uint32_t generation);
+
+struct spawn_assignment {
+	uint8_t code[WIRE_HASH_SIZE];
+	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
+	uint32_t layer_count;
+	uint32_t memory_mb;
+	uint32_t tmp_mb;
+};
+void spawn_box_assign(
+    struct spawn *s, uint32_t slot, uint32_t generation, const struct spawn_assignment *a);
+void spawn_box_kill(struct spawn *s, uint32_t slot, uint32_t generation);
+
+/* Unpack blobs/<hash> to code/<hash>; at most limit_bytes unpacked. why is for the user ("" on
+ * success); size_bytes is the unpacked size. */
+void spawn_unpack(struct spawn *s, const uint8_t hash[WIRE_HASH_SIZE], uint64_t limit_bytes,
+    void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes), void *ctx);
+void spawn_code_delete(struct spawn *s, const uint8_t hash[WIRE_HASH_SIZE]);

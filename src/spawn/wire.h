@@ -1,0 +1,85 @@
+/*
+ * Messages between core (unprivileged) and the spawner (root), over an inherited SOCK_SEQPACKET
+ * pair. Every message has the same fixed size. Core names boxes by slot number and code by content
+ * hash; it never sends a path, a uid or a mount option. A message that does not fit the state of
+ * its box, a wrong size or an unknown kind is fatal to core: the spawner kills and restarts it.
+ *
+ * State of a slot, as the spawner sees it:
+ *   FREE --BOX_MAKE--> BLANK --BOX_ASSIGN--> ASSIGNED;  BLANK|ASSIGNED --BOX_KILL--> DYING
+ *   DYING (or a death of its own) --BOX_DEAD sent--> FREE
+ * BOX_KILL for a FREE slot or a DYING one is ignored, because it may cross with BOX_DEAD; the
+ * generation tells an old occupant from a new one.
+ */
+#pragma once
+
+#include "base/base.h"
+
+#define WIRE_BOXES_MAX 2048
+#define WIRE_LAYERS_MAX 5
+#define WIRE_HASH_SIZE 32
+#define WIRE_MEMORY_MB_MIN 128
+#define WIRE_MEMORY_MB_MAX 10240
+#define WIRE_TMP_MB_MIN 512
+#define WIRE_TMP_MB_MAX 10240
+
+enum wire_kind {
+	/* core -> spawner */
+	WIRE_BOX_MAKE = 1, /* slot, generation */
+	WIRE_BOX_ASSIGN,   /* slot, generation, code, layers, memory_mb, tmp_mb */
+	WIRE_BOX_KILL,     /* slot, generation */
+	WIRE_UNPACK,       /* hash (blob to unpack), serial; limit_bytes of unpacked data */
+	WIRE_CODE_DELETE,  /* hash, serial: remove the unpacked tree */
+	/* spawner -> core */
+	WIRE_HELLO = 64,   /* once after start: what the host is like, see wire_hello */
+	WIRE_BOX_MADE,     /* slot, generation, result; descriptors in the order of wire_box_fd */
+	WIRE_BOX_ASSIGNED, /* slot, generation, result */
+	WIRE_BOX_DEAD,     /* slot, generation: everything of it has gone */
+	WIRE_UNPACKED,     /* serial, result (0 or -errno), text: why, size_bytes of the tree */
+	WIRE_CODE_DELETED, /* serial, result */
+};
+
+/* Descriptors that come with WIRE_BOX_MADE. */
+enum wire_box_fd {
+	WIRE_FD_CONTROL,  /* SOCK_SEQPACKET to box-init, see init/init.h */
+	WIRE_FD_API,      /* listening on 127.0.0.1:9001 inside the box: Runtime API */
+	WIRE_FD_ENDPOINT, /* listening on 127.0.0.1:4566 inside the box: AWS_ENDPOINT_URL */
+	WIRE_FD_FREEZE,   /* write the hello's freeze/thaw text to it */
+	WIRE_FD_MEMORY,   /* current usage in bytes, decimal text, pread at 0 */
+	WIRE_FD_PEAK, /* highest usage so far, the same way; -1 if the kernel has none: not sent */
+	WIRE_FD_OOM,  /* memory.oom_control or memory.events: the line "oom_kill N" */
+	WIRE_FD_CPU,  /* write the CPU quota here: see hello.cpu_style */
+	WIRE_FD_COUNT
+};
+
+enum wire_cpu_style {
+	WIRE_CPU_V1, /* "<quota_us>", period is 100000 */
+	WIRE_CPU_V2, /* "<quota_us> 100000" */
+};
+
+struct wire_hello {
+	uint32_t cpu_style; /* enum wire_cpu_style */
+	uint32_t
+	    cgroup2_freeze; /* 1: "1"/"0" to cgroup.freeze; 0: "FROZEN"/"THAWED" to freezer.state */
+	uint32_t boxes_max; /* slots that may be used: 0 .. boxes_max - 1 */
+	uint32_t cpus;      /* CPUs that this host may use */
+	uint64_t memory_bytes; /* memory that this host may use */
+};
+
+struct wire_msg {
+	uint32_t kind;  /* enum wire_kind */
+	int32_t result; /* 0 or -errno */
+	uint32_t slot;
+	uint32_t generation; /* chosen by core, differs for each occupant of a slot */
+	uint64_t serial;     /* pairs an answer with its question where no slot does */
+	uint32_t memory_mb;
+	uint32_t tmp_mb;
+	uint64_t limit_bytes;
+	uint64_t size_bytes;
+	uint32_t layer_count;
+	uint32_t pad;
+	uint8_t hash[WIRE_HASH_SIZE];
+	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE]; /* lowest first */
+	struct wire_hello hello;
+	char text[256]; /* NUL-terminated */
+};
+_Static_assert(sizeof(struct wire_msg) == 528, "the layout is part of the protocol");

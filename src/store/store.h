@@ -1,0 +1,84 @@
+/*
+ * Everything durable, behind three small interfaces: keys, queues, blobs. Nothing above knows
+ * which database is below. Loop thread only; the disk is touched by one writer thread that
+ * commits in groups (collect while the last sync runs).
+ *
+ * A write is visible to nobody until its callback says it is on disk: callers keep the hot
+ * objects in memory and swap in the new version in the callback. Failure (disk full, version
+ * conflict) leaves everything as it was.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "loop/loop.h"
+
+struct store;
+
+/* Open or create the databases below `dir` (a directory descriptor, kept open by the caller).
+ * Blocking, for start-up. */
+struct store *store_open(struct loop *l, const char *dir, struct err *e);
+void store_close(struct store *s); /* waits for what is queued to reach the disk */
+
+/* ---- keys: (space, key) -> value with a version that counts up from 1 ---- */
+
+/* All entries of a space whose key starts with prefix, in key order. Blocking: start-up only.
+ * fn returns 0 to go on; anything else stops and is returned. */
+int store_scan(struct store *s, const char *space, struct str prefix,
+    int (*fn)(void *ctx, struct str key, struct str value, int64_t version), void *ctx,
+    struct err *e);
+
+struct store_write {
+	struct list node;
+	/* 0, -EAGAIN (version conflict; nothing of this write happened) or -errno (ENOSPC…). The
+	 * write itself may be freed inside. */
+	void (*done)(struct store_write *w, int result);
+	/* private from here */
+	struct store_op *ops;
+};
+
+#define STORE_ANY (-1)   /* expected version: whatever is there */
+#define STORE_ABSENT (0) /* expected version: nothing is there */
+
+/* Begin a write in the caller's storage, add operations (values and keys are copied), commit.
+ * Its operations happen together or not at all, durably before done(result 0). Writes are
+ * applied in the order of commits. */
+void store_write_init(struct store_write *w, void (*done)(struct store_write *w, int result));
+void store_put(struct store_write *w, const char *space, struct str key, struct str value,
+    int64_t expect_version);
+void store_delete(struct store_write *w, const char *space, struct str key, int64_t expect_version);
+/* A queue message; `id` (unique, chosen by the caller) identifies it later. */
+void store_send(
+    struct store_write *w, const char *queue, struct str id, struct str body, int64_t due_ms);
+void store_requeue(
+    struct store_write *w, const char *queue, struct str id, int64_t due_ms, int attempts);
+void store_remove(struct store_write *w, const char *queue, struct str id);
+void store_commit(struct store *s, struct store_write *w);
+
+/* ---- queues ---- */
+
+struct store_message {
+	struct str id, body;
+	int64_t due_ms, sent_ms;
+	int attempts;
+};
+
+/* Up to max messages of the queue due at or before due_ms, oldest due first, read on a worker;
+ * fn runs once on the loop thread with all of them (memory valid only during the call). Messages
+ * stay in the queue until store_remove(); keeping track of what is in flight is the caller's. */
+void store_receive(struct store *s, const char *queue, int64_t due_ms, unsigned max,
+    void (*fn)(void *ctx, int result, const struct store_message *m, size_t count), void *ctx);
+/* Number of messages in a queue. Blocking: start-up and tests. */
+int64_t store_queue_length(struct store *s, const char *queue);
+
+/* ---- blobs: files named by their SHA-256, lower-case hex ---- */
+
+/* Write the bytes durably (temporary file, fsync, rename) on a worker; done on the loop thread.
+ * data must stay valid until then. A blob that exists already is not written again. */
+void store_blob_put(struct store *s, const char sha256_hex[65], struct str data,
+    void (*done)(void *ctx, int result), void *ctx);
+/* Open for reading; returns a descriptor of the caller's or -errno. */
+int store_blob_open(struct store *s, const char sha256_hex[65]);
+int store_blob_delete(struct store *s, const char sha256_hex[65]);
+/* Every blob that is there; blocking, start-up only (to find those nobody refers to). */
+int store_blob_each(struct store *s, void (*fn)(void *ctx, const char *sha256_hex), void *ctx);

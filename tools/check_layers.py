@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Refuse includes that go up the layers.
+
+One table of allowed edges: a folder may include its own headers and those of the folders named
+here. A header called *_int.h stays in its folder. Exit 1 and one line an offence.
+"""
+import pathlib
+import re
+import sys
+
+BASE = {"base"}
+LOOP = BASE | {"loop"}
+HTTP = LOOP | {"http"}
+STORE = LOOP | {"store"}
+LOGS = STORE | {"logs"}
+METER = STORE | {"meter"}
+SPAWN = LOOP | {"spawn", "init"}
+AUTH = STORE | {"auth"}
+BOX = SPAWN | LOGS | {"runtime"}
+RUNTIME = HTTP
+INVOKE = BOX | RUNTIME | STORE | METER | {"box"}
+AWS = HTTP | {"gen"}
+SERVICE = INVOKE | AUTH | AWS | {"invoke", "aws"}
+ALLOWED = {
+    "base": set(),
+    "loop": BASE,
+    "http": LOOP,
+    "store": LOOP,
+    "logs": STORE,
+    "meter": STORE,
+    "spawn": LOOP,
+    "aws": AWS,
+    "auth": STORE | {"aws"},
+    "runtime": RUNTIME,
+    "box": BOX,
+    "invoke": INVOKE,
+    "service": SERVICE,
+    "spawner": BASE | {"spawn/wire.h", "init/init.h"},
+    "init": BASE,
+    "unpack": BASE,
+    "core": SERVICE | {"service"},
+    "cli": AWS | AUTH,
+}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+
+
+def offences(root):
+    for path in sorted((root / "src").rglob("*.[ch]")):
+        parts = path.relative_to(root / "src").parts
+        room = parts[0]
+        for name in INCLUDE.findall(path.read_text()):
+            folder = name.split("/")[0] if "/" in name else room
+            own = folder == room
+            if room == "service" and folder == "service":
+                own = name.split("/")[1] == parts[1]
+            if name.endswith("_int.h") and not (root / "src" / name).parent == path.parent:
+                yield path, name, "belongs to another folder"
+            elif not own and folder not in ALLOWED[room] and name not in ALLOWED[room]:
+                yield path, name, "is above this layer"
+
+
+def main():
+    root = pathlib.Path(__file__).resolve().parent.parent
+    found = 0
+    for path, name, why in offences(root):
+        print(f'{path.relative_to(root)}: "{name}" {why}')
+        found += 1
+    sys.exit(1 if found else 0)
+
+
+main()

@@ -6,9 +6,12 @@
  * with posix_fallocate before a segment is used: a full disk is an error from journal_append(),
  * never a SIGBUS.
  *
- * Record on disk: u32 length, u32 CRC-32C of the payload, payload, padding to 8 bytes. A zero
- * length ends the segment's data; after a crash a record with a wrong checksum ends it too.
- * Segments are named by the number of their first byte in the journal, 16 hex digits.
+ * Segment on disk: 32 bytes of header (magic, position of its first byte in the journal), then
+ * records: u32 length, u32 CRC-32C of the payload, payload, padding to 8 bytes. A zero length ends
+ * the segment's data; after a crash a record with a wrong checksum ends it too. Segments are named
+ * by the position of their first byte, 16 hex digits; the one prepared for later is called "next".
+ *
+ * Loop thread only, but for readers. Full segments are cut to what they hold.
  */
 #pragma once
 
@@ -43,13 +46,27 @@ uint64_t journal_end(const struct journal *j);   /* position behind the newest r
  * the loop goes on appending. Positions that were dropped start at the oldest kept. */
 struct journal_reader;
 struct journal_reader *journal_read(struct journal *j, uint64_t from);
+/* Go to a position that a record was found at, or where a segment begins. */
+void journal_reader_seek(struct journal_reader *r, uint64_t at);
 /* Next record; false at the end. data is valid until the reader is freed. */
 bool journal_reader_next(struct journal_reader *r, struct str *ret_data, uint64_t *ret_at);
 /* Record before the current position; false at the beginning. */
 bool journal_reader_prev(struct journal_reader *r, struct str *ret_data, uint64_t *ret_at);
 void journal_reader_free(struct journal_reader *r);
 
-/* Forget whole segments that lie below `before`; returns bytes given back. */
+/* Segments that a reader sees, oldest first: for summaries of whole segments. */
+struct journal_part {
+	uint64_t from, to; /* positions */
+	bool closed;       /* will not grow any more */
+};
+size_t journal_reader_parts(struct journal_reader *r);
+struct journal_part journal_reader_part(struct journal_reader *r, size_t i);
+
+/* Where the segment begins that the next record of `len` bytes or less would go to. */
+uint64_t journal_segment(struct journal *j, size_t len);
+
+/* Forget whole segments that lie below `before`, with files named like them plus ".sum" (summaries
+ * that the caller keeps); returns bytes given back. */
 uint64_t journal_drop(struct journal *j, uint64_t before);
 uint64_t journal_bytes(const struct journal *j); /* on disk */
 

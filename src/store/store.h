@@ -15,7 +15,7 @@
 
 struct store;
 
-/* Open or create the databases below `dir` (a directory descriptor, kept open by the caller).
+/* Open or create the databases below `dir` (a directory path, made if missing).
  * Blocking, for start-up. */
 struct store *store_open(struct loop *l, const char *dir, struct err *e);
 void store_close(struct store *s); /* waits for what is queued to reach the disk */

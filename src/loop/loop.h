@@ -19,12 +19,14 @@ struct loop;
 
 /* workers: number of worker threads, started on first use. NULL and e on failure. */
 struct loop *loop_new(unsigned workers, struct err *e);
-void loop_free(struct loop *l); /* joins the workers; NULL is fine */
+/* Work already started is finished and its done() called. NULL is fine. */
+void loop_free(struct loop *l);
 
 /* Run until loop_stop(). Returns 0, or -errno when waiting fails. */
 int loop_run(struct loop *l);
+/* Make loop_run() return after this turn, or at once if it runs next. The loop's thread only. */
 void loop_stop(struct loop *l);
-/* One turn, waiting at most timeout_ms (-1: until something happens). For tests. */
+/* One turn, waiting at most timeout_ms (-1: until something happens). For tests. 0 or -errno. */
 int loop_turn(struct loop *l, int timeout_ms);
 /* Monotonic time at the start of this turn, ns: cheap, good enough for time-outs. */
 int64_t loop_now_ns(const struct loop *l);
@@ -36,6 +38,7 @@ void loop_set_spin(struct loop *l, int64_t spin_ns);
 struct loop_io {
 	int fd;
 	uint32_t events; /* EPOLLIN | EPOLLOUT | EPOLLRDHUP..., level triggered */
+	bool added;      /* the loop's; false at first */
 	void (*on_ready)(struct loop_io *io, uint32_t events);
 };
 
@@ -59,8 +62,10 @@ struct loop_task {
 	void (*run)(struct loop_task *t);
 };
 
-/* Run once at the end of this turn; deferring a task that waits already does nothing. */
+/* Run once at the end of this turn (a task deferred by a task: of the next one); deferring a task
+ * that waits already does nothing. */
 void loop_defer(struct loop *l, struct loop_task *t);
+/* Harmless when idle. Not for a task given to loop_post(). */
 void loop_task_cancel(struct loop_task *t);
 
 struct loop_work {
@@ -70,11 +75,13 @@ struct loop_work {
 	void (*done)(struct loop_work *w); /* on the loop's thread, afterwards */
 };
 
-/* Hand w to a worker. It stays alive until done(); it cannot be cancelled. */
+/* Hand w to a worker. It stays alive until done(); it cannot be cancelled. Workers take work in
+ * the order it was started; with more than one, it may finish in another. */
 void loop_work_start(struct loop *l, struct loop_work *w);
 
 /* From any thread: run t on the loop's thread soon. t->node must be idle. */
 void loop_post(struct loop *l, struct loop_task *t);
 
-/* Debug: the longest a single callback ran, ns, since the last call. */
+/* Debug: the longest a single callback ran, ns, since the last call. Measuring begins with the
+ * first call, which returns 0; without one it costs nothing. */
 int64_t loop_slowest_ns(struct loop *l);

@@ -1,0 +1,233 @@
+// Runs inside a box: becomes a Node.js function when core says so, then one event after the other.
+//
+// The loop is: blocking read, await handler, write. While a promise is pending the event loop runs
+// as in any Node.js program; between events the process sleeps in read(2), and may be frozen there.
+import Module from 'node:module';
+import * as channel from './channel.mjs';
+import { installConsole, printError, setRequest } from './console.mjs';
+import { describe, printable, RuntimeError } from './errors.mjs';
+import { loadHandler } from './load.mjs';
+import { installStreaming, isStreaming, runStreaming, tooLarge } from './stream.mjs';
+
+// Without a turn of the event loop now and then, un-awaited work of fast handlers would starve.
+const TURN_EVERY_MS = 2;
+
+let current = null; // the event being worked on
+let loading = true;
+let environment;
+let arn = '';
+let traceId = '';
+let lastTurn = 0;
+
+// Own properties, not a class: middleware copies contexts with {...context}.
+function makeContext(invoke, frame) {
+	const deadline = Date.now() + frame.timeout;
+	return {
+		callbackWaitsForEmptyEventLoop: true,
+		functionVersion: environment.version,
+		functionName: environment.name,
+		memoryLimitInMB: environment.memory,
+		logGroupName: environment.group,
+		logStreamName: environment.stream,
+		clientContext: undefined,
+		identity: undefined,
+		invokedFunctionArn: arn,
+		awsRequestId: frame.requestId,
+		getRemainingTimeInMillis: () => deadline - Date.now(),
+		done: (error, result) => invoke.finish(error, result),
+		succeed: (result) => invoke.finish(null, result),
+		fail: (error) => invoke.finish(error ?? 'handled'),
+	};
+}
+
+// One event and how it ends: by return value, promise, callback, context.done() or an empty loop.
+class Invoke {
+	constructor(frame) {
+		this.sequence = frame.sequence;
+		this.requestId = frame.requestId;
+		this.settle = null;
+		this.ended = false;
+		this.failed = false;
+		this.value = undefined;
+		this.onIdle = null;
+	}
+
+	finish(error, value) {
+		if (this.ended) return;
+		this.ended = true;
+		this.failed = error !== null && error !== undefined;
+		this.value = this.failed ? error : value;
+		this.settle?.();
+	}
+
+	callback(context, error, value) {
+		if (this.ended || this.onIdle) return;
+		if (context.callbackWaitsForEmptyEventLoop) this.onIdle = () => this.finish(error, value);
+		else this.finish(error, value);
+	}
+
+	// Wait for whatever ends it. An empty event loop means that nothing can any more: null.
+	async wait() {
+		if (!this.ended) await new Promise((done) => (this.settle = done));
+		if (this.failed) throw this.value;
+		return this.value;
+	}
+}
+
+process.on('beforeExit', () => {
+	if (!current) return;
+	// From an immediate, so that the loop lives on and beforeExit comes again.
+	setImmediate(() => {
+		if (current?.onIdle) current.onIdle();
+		else current?.finish(null, null);
+	});
+});
+
+// A value that a plain function returned is its answer; timers, emitters and requests that arrow
+// functions return by accident are not.
+function isAnswer(value) {
+	if (value === undefined || typeof value === 'function') return false;
+	if (value === null || typeof value !== 'object') return true;
+	const prototype = Object.getPrototypeOf(value);
+	return Array.isArray(value) || prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+function serialise(value) {
+	let body;
+	try {
+		body = JSON.stringify(value);
+	} catch (error) {
+		const failure = new RuntimeError('MarshalError', 'Unable to stringify response body');
+		failure.cause = error;
+		throw failure;
+	}
+	return body === undefined ? 'null' : body;
+}
+
+function readExtra(context, text) {
+	const extra = JSON.parse(text);
+	if (extra.arn) context.invokedFunctionArn = arn = extra.arn;
+	if (extra.clientContext) context.clientContext = JSON.parse(extra.clientContext);
+	if (extra.identity) context.identity = JSON.parse(extra.identity);
+	if (extra.tenantId) context.tenantId = extra.tenantId;
+}
+
+function start(handler, streaming, event, context, invoke) {
+	const value = streaming
+		? runStreaming(handler, event, context)
+		: handler(event, context, (error, result) => invoke.callback(context, error, result));
+	if (typeof value?.then === 'function') {
+		value.then(
+			(result) => invoke.finish(null, result),
+			(error) => invoke.finish(error ?? new Error(String(error))),
+		);
+	} else if (handler.length < 3 && isAnswer(value)) {
+		invoke.finish(null, value);
+	}
+}
+
+async function run(handler, streaming, frame, invoke) {
+	const context = makeContext(invoke, frame);
+	if (frame.extra) readExtra(context, frame.extra);
+	start(handler, streaming, JSON.parse(frame.payload), context, invoke);
+	const value = await invoke.wait();
+	return streaming ? (value ?? '') : serialise(value);
+}
+
+function answerError(error, title) {
+	const invoke = current;
+	if (!invoke) return;
+	current = null;
+	const description = describe(error);
+	printError(title, error, printable(error));
+	channel.send(channel.ERROR, invoke.sequence, invoke.requestId, JSON.stringify(description), description.errorType);
+}
+
+function setTrace(id) {
+	traceId = id;
+	if (id) process.env._X_AMZN_TRACE_ID = id;
+	else delete process.env._X_AMZN_TRACE_ID;
+}
+
+async function serve(handler, streaming) {
+	for (;;) {
+		const frame = channel.next();
+		if (frame.kind !== channel.INVOKE) throw new Error(`broken channel: kind ${frame.kind} after init`);
+		const invoke = (current = new Invoke(frame));
+		setRequest(frame.requestId);
+		if (frame.traceId !== traceId) setTrace(frame.traceId);
+		try {
+			const body = await run(handler, streaming, frame, invoke);
+			if (body.length * 3 > channel.PAYLOAD_MAX && Buffer.byteLength(body) > channel.PAYLOAD_MAX) throw tooLarge();
+			current = null;
+			channel.send(channel.RESULT, invoke.sequence, invoke.requestId, body, '');
+		} catch (error) {
+			answerError(error, 'Invoke Error');
+		}
+		const now = performance.now();
+		if (now - lastTurn > TURN_EVERY_MS || process.getActiveResourcesInfo().length > 0) {
+			await new Promise(setImmediate);
+			lastTurn = now;
+		}
+	}
+}
+
+// Something escaped from user code: told as the answer of the event in progress, then the end.
+function die(error, title, code) {
+	if (loading) {
+		failInit(error, title, code);
+	} else {
+		if (current) answerError(error, title);
+		else printError(title, error, printable(error));
+		process.exit(code);
+	}
+}
+
+function failInit(error, title, code) {
+	const description = describe(error);
+	printError(title, error, printable(error));
+	channel.send(channel.INIT_ERROR, 0, '', JSON.stringify(description), description.errorType);
+	process.exit(code);
+}
+
+function becomeFunction({ env, cwd }) {
+	for (const name of Object.keys(process.env)) if (!(name in env)) delete process.env[name];
+	for (const name of Object.keys(env)) process.env[name] = env[name];
+	process.env.NODE_PATH ??= `/opt/nodejs/node${process.versions.node.split('.')[0]}/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules`;
+	Module._initPaths();
+	process.chdir(cwd);
+	environment = {
+		name: env.AWS_LAMBDA_FUNCTION_NAME,
+		version: env.AWS_LAMBDA_FUNCTION_VERSION,
+		memory: env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+		group: env.AWS_LAMBDA_LOG_GROUP_NAME,
+		stream: env.AWS_LAMBDA_LOG_STREAM_NAME,
+	};
+	installConsole(env);
+	installStreaming();
+}
+
+async function main() {
+	channel.send(channel.WARM, 0, '', '', '');
+	const frame = channel.next();
+	if (frame.kind !== channel.INIT) throw new Error(`broken channel: kind ${frame.kind} before init`);
+	const init = JSON.parse(frame.payload);
+	becomeFunction(init);
+	process.on('uncaughtException', (error) => die(error, 'Uncaught Exception', 129));
+	process.on('unhandledRejection', (reason) => {
+		const error = new RuntimeError('UnhandledPromiseRejection', String(reason));
+		error.reason = reason;
+		die(error, 'Unhandled Promise Rejection', 128);
+	});
+	let handler;
+	try {
+		handler = await loadHandler(init.cwd, init.handler);
+	} catch (error) {
+		failInit(error, 'Uncaught Exception', 1);
+	}
+	loading = false;
+	channel.send(channel.READY, 0, '', '', '');
+	await serve(handler, isStreaming(handler));
+}
+
+await main();

@@ -1,0 +1,130 @@
+// The framed channel to core: descriptor 3, blocking reads and writes, no net.Socket (an event-loop
+// round trip per message costs more than the message). Layout: ../README.md, src/runtime/frame.h.
+import { readSync, writeSync } from 'node:fs';
+
+export const INIT = 1;
+export const INVOKE = 2;
+export const WARM = 16;
+export const READY = 17;
+export const INIT_ERROR = 18;
+export const RESULT = 19;
+export const ERROR = 20;
+export const PAYLOAD_MAX = 6 * 1024 * 1024 + 100;
+
+const FD = 3;
+const HEADER = 128;
+const FRAME_MAX = HEADER + 65535 + PAYLOAD_MAX;
+const ROOM = 128 * 1024;
+const LARGE = 1024 * 1024;
+
+let input = Buffer.allocUnsafeSlow(ROOM);
+let start = 0;
+let end = 0;
+const output = Buffer.allocUnsafeSlow(ROOM);
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+// The frame that next() found last; its fields are overwritten by the following call.
+export const frame = {
+	kind: 0,
+	sequence: 0,
+	timeout: 0,
+	requestId: '',
+	traceId: '',
+	extra: '',
+	payload: '',
+};
+
+function wait(error) {
+	if (error.code === 'EAGAIN') Atomics.wait(pause, 0, 0, 1);
+	else if (error.code !== 'EINTR') throw error;
+}
+
+export function writeAll(fd, bytes, from, to) {
+	while (from < to) {
+		try {
+			from += writeSync(fd, bytes, from, to - from);
+		} catch (error) {
+			wait(error);
+		}
+	}
+}
+
+function makeRoom(size) {
+	if (size > input.length || (input.length > LARGE && end - start <= ROOM && size <= ROOM)) {
+		const larger = Buffer.allocUnsafeSlow(Math.max(size, ROOM));
+		input.copy(larger, 0, start, end);
+		input = larger;
+	} else {
+		input.copyWithin(0, start, end);
+	}
+	end -= start;
+	start = 0;
+}
+
+function fill(size) {
+	if (start === end) start = end = 0;
+	if (size > input.length - start || input.length > LARGE) makeRoom(size);
+	while (end - start < size) {
+		let got = 0;
+		try {
+			got = readSync(FD, input, end, input.length - end, null);
+		} catch (error) {
+			if (error.code === 'ECONNRESET') process.exit(0);
+			wait(error);
+			continue;
+		}
+		// Core has gone: there is nobody left to work for.
+		if (got === 0) process.exit(0);
+		end += got;
+	}
+}
+
+// Block until a whole frame is there and take it apart. Several may wait in the buffer.
+export function next() {
+	if (end - start < HEADER) fill(HEADER);
+	const size = input.readUInt32LE(start);
+	if (size < HEADER || size > FRAME_MAX) throw new Error(`broken channel: a frame of ${size} bytes`);
+	if (end - start < size) fill(size);
+	const extra = input.readUInt16LE(start + 6);
+	const body = start + HEADER + extra;
+	frame.kind = input[start + 4];
+	frame.sequence = input.readUInt32LE(start + 8);
+	frame.timeout = input.readUInt32LE(start + 12);
+	frame.requestId = input.latin1Slice(start + 16, start + 52);
+	let traceEnd = start + 52;
+	if (input[traceEnd] !== 0) {
+		traceEnd = input.indexOf(0, traceEnd);
+		if (traceEnd < 0 || traceEnd > start + HEADER) traceEnd = start + HEADER;
+	}
+	frame.traceId = input.latin1Slice(start + 52, traceEnd);
+	frame.extra = extra ? input.utf8Slice(start + HEADER, body) : '';
+	frame.payload = input.utf8Slice(body, start + size);
+	start += size;
+	return frame;
+}
+
+// payload: string or Buffer. errorType goes where an invoke has its trace id.
+export function send(kind, sequence, requestId, payload, errorType) {
+	let out = output;
+	let length;
+	if (typeof payload !== 'string') {
+		length = payload.length;
+		if (HEADER + length > out.length) out = Buffer.allocUnsafe(HEADER + length);
+		payload.copy(out, HEADER);
+	} else if (payload.length * 3 + HEADER <= out.length) {
+		length = out.utf8Write(payload, HEADER);
+	} else {
+		length = Buffer.byteLength(payload);
+		if (HEADER + length > out.length) out = Buffer.allocUnsafe(HEADER + length);
+		out.utf8Write(payload, HEADER);
+	}
+	out.writeUInt32LE(HEADER + length, 0);
+	out.writeUInt32LE(kind, 4); // kind, flags 0, extra 0
+	out.writeUInt32LE(sequence, 8);
+	out.writeUInt32LE(0, 12);
+	if (requestId) out.latin1Write(requestId, 16);
+	else out.fill(0, 16, 52);
+	out.fill(0, 52, HEADER);
+	if (errorType) out.latin1Write(errorType.replace(/[^\x21-\x7e]/g, '?'), 52, 76);
+	writeAll(FD, out, 0, HEADER + length);
+}

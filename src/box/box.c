@@ -1,0 +1,519 @@
+/*
+ * One box: from the spawner's answer to its death. State changes only here; pool.c decides which
+ * blank and warm boxes exist. Loop thread.
+ */
+#include "box/box.h"
+
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "box/box_int.h"
+
+#define PEAK_SAMPLE_NS 1000000
+
+void *box_ctx(const struct box *b)
+{
+	return b->ctx;
+}
+
+bool box_was_warm(const struct box *b)
+{
+	return b->was_warm;
+}
+
+int64_t box_init_started_ns(const struct box *b)
+{
+	return b->init_started_ns;
+}
+
+bool box_is_frozen(const struct box *b)
+{
+	return b->frozen;
+}
+
+static void close_output(struct box *b)
+{
+	if (b->output.fd < 0)
+		return;
+	loop_io_remove(b->owner->loop, &b->output);
+	close(b->output.fd);
+	b->output.fd = -1;
+}
+
+/* Everything that talks to the inside. The slot stays taken until the spawner has cleared it. */
+static void disconnect(struct box *b)
+{
+	close_output(b);
+	runtime_free(b->runtime);
+	b->runtime = NULL;
+	if (b->endpoint)
+		b->owner->options.endpoint_close(b->owner->options.ctx, b->endpoint);
+	b->endpoint = NULL;
+	if (b->control.fd >= 0)
+		loop_io_remove(b->owner->loop, &b->control);
+	b->control.fd = -1;
+	for (size_t i = 0; i < WIRE_FD_COUNT; i++) {
+		if (b->fds[i] >= 0)
+			close(b->fds[i]);
+		b->fds[i] = -1;
+	}
+	free((char *)(uintptr_t)b->spec.env.ptr);
+	free((char *)(uintptr_t)b->spec.init_json.ptr);
+	b->spec = (struct box_spec){0};
+	b->has_spec = false;
+}
+
+void box_kill(struct box *b)
+{
+	if (b->state == BOX_DYING)
+		return;
+	pool_forget(b);
+	if (b->state != BOX_MAKING)
+		disconnect(b);
+	b->has_spec = false;
+	b->state = BOX_DYING;
+	spawn_box_kill(b->owner->spawn, b->slot, b->generation);
+}
+
+void box_fail(struct box *b, const char *why)
+{
+	const struct box_handler *h = b->has_spec ? b->handler : NULL;
+
+	if (h)
+		h->on_dead(b, why);
+	else
+		log_warn("box %u: %s", b->slot, why);
+	box_kill(b);
+}
+
+/* ---- the runtime's reports ---- */
+
+static void on_warm(void *ctx)
+{
+	struct box *b = ctx;
+
+	if (b->state == BOX_STARTING) {
+		b->state = BOX_WARM;
+		pool_put(b);
+	} else if (b->state == BOX_INITIALISING) {
+		runtime_init(b->runtime, b->spec.init_json);
+	} else {
+		box_fail(b, "the runtime spoke out of turn");
+	}
+}
+
+static void on_ready(void *ctx)
+{
+	struct box *b = ctx;
+
+	if (b->state != BOX_INITIALISING) {
+		box_fail(b, "the runtime spoke out of turn");
+		return;
+	}
+	b->state = BOX_READY;
+	b->handler->on_ready(b);
+}
+
+static void on_init_error(void *ctx, struct str type, struct str body)
+{
+	struct box *b = ctx;
+
+	if (b->has_spec)
+		b->handler->on_init_error(b, type, body);
+}
+
+static void on_answer(void *ctx, struct runtime_answer *a)
+{
+	struct box *b = ctx;
+
+	b->handler->on_answer(b, a);
+}
+
+static void on_broken(void *ctx, const char *why)
+{
+	struct box *b = ctx;
+
+	/* An orderly close is followed by box-init's word about how the program ended. */
+	if (*why)
+		box_fail(b, why);
+}
+
+const struct runtime_handler box_runtime_handler = {
+    .on_warm = on_warm,
+    .on_ready = on_ready,
+    .on_init_error = on_init_error,
+    .on_answer = on_answer,
+    .on_broken = on_broken,
+};
+
+void box_drain_output(struct box *b)
+{
+	static char chunk[65536];
+	const uint32_t generation = b->generation;
+	ssize_t n;
+
+	if (b->output.fd < 0)
+		return;
+	/* Bounded, so that a box that floods its output cannot hold the loop. */
+	for (int i = 0; i < 4; i++) {
+		n = read(b->output.fd, chunk, sizeof(chunk));
+		if (n < 0)
+			return;
+		if (n == 0) {
+			close_output(b);
+			return;
+		}
+		if (b->has_spec)
+			b->handler->on_output(b, (struct str){chunk, (size_t)n});
+		if (b->state == BOX_DYING || b->generation != generation ||
+		    (size_t)n < sizeof(chunk))
+			return;
+	}
+}
+
+/* ---- box-init's reports ---- */
+
+static uint64_t read_oom_kills(struct box *b)
+{
+	char text[256];
+	ssize_t n = pread(b->fds[WIRE_FD_OOM], text, sizeof(text) - 1, 0);
+	const char *at;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	at = strstr(text, "oom_kill ");
+	return at ? strtoull(at + strlen("oom_kill "), NULL, 10) : 0;
+}
+
+static int begin(struct box *b)
+{
+	const struct box_spec *s = &b->spec;
+
+	b->state = BOX_INITIALISING;
+	b->init_started_ns = time_mono_ns();
+	return start_program(b, s->program->argv, s->env, s->env_count);
+}
+
+static void restart(struct box *b)
+{
+	close_output(b);
+	if (b->program->framed) {
+		runtime_free(b->runtime);
+		b->runtime = NULL;
+	} else {
+		runtime_api_reset(b->runtime);
+	}
+	if (begin(b) < 0)
+		box_fail(b, "the runtime could not be started again");
+}
+
+static void on_stopped(struct box *b)
+{
+	b->state = BOX_STOPPED;
+	if (b->restart)
+		restart(b);
+}
+
+static void on_exited(struct box *b, int status)
+{
+	uint64_t kills = read_oom_kills(b);
+	bool oom = kills > b->oom_kills;
+
+	b->oom_kills = kills;
+	box_drain_output(b);
+	if (b->state == BOX_STARTING || b->state == BOX_WARM) {
+		log_warn("box %u: a pre-started %s ended early", b->slot, b->program->name);
+		box_kill(b);
+	} else if (b->has_spec && (b->state == BOX_INITIALISING || b->state == BOX_READY)) {
+		b->handler->on_exit(b, status, oom);
+	}
+}
+
+static void on_exec_failed(struct box *b, int errnum)
+{
+	if (b->has_spec && b->state == BOX_INITIALISING) {
+		/* As a shell reports a command that is not there or cannot be run. */
+		b->handler->on_exit(b, (errnum == ENOENT ? 127 : 126) << 8, false);
+	} else {
+		box_fail(b, "the runtime could not be started");
+	}
+}
+
+static void on_control(struct loop_io *io, uint32_t events)
+{
+	struct box *b = container_of(io, struct box, control);
+	struct init_record r = {0};
+	ssize_t n;
+
+	(void)events;
+	n = recv(io->fd, &r, INIT_RECORD_SHORT, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != (ssize_t)INIT_RECORD_SHORT) {
+		/* box-init is gone, so everything in the box is. */
+		box_fail(b, "the box ended");
+		return;
+	}
+	if (r.kind == INIT_EXITED)
+		on_exited(b, r.status);
+	else if (r.kind == INIT_FAILED)
+		on_exec_failed(b, r.status);
+	else if (r.kind == INIT_KILLED && b->state == BOX_STOPPING)
+		on_stopped(b);
+	else if (r.kind != INIT_KILLED)
+		box_fail(b, "box-init sent nonsense");
+}
+
+/* ---- the spawner's answers ---- */
+
+static int connect_inside(struct box *b)
+{
+	struct boxes *bs = b->owner;
+
+	b->control = (struct loop_io){
+	    .fd = b->fds[WIRE_FD_CONTROL], .events = EPOLLIN, .on_ready = on_control};
+	if (loop_io_add(bs->loop, &b->control) < 0)
+		return -errno;
+	if (bs->options.endpoint_open) {
+		b->endpoint = bs->options.endpoint_open(bs->options.ctx, b->fds[WIRE_FD_ENDPOINT]);
+		b->fds[WIRE_FD_ENDPOINT] = -1;
+	}
+	return 0;
+}
+
+static void assign(struct box *b)
+{
+	b->state = BOX_ASSIGNING;
+	spawn_box_assign(b->owner->spawn, b->slot, b->generation, &b->spec.assignment);
+}
+
+void box_made(struct box *b, int result, const int fds[WIRE_FD_COUNT])
+{
+	if (result < 0) {
+		if (b->has_spec)
+			b->handler->on_dead(b, "no box could be made");
+		else
+			log_warn("box %u: could not be made: %s", b->slot, strerror(-result));
+		b->has_spec = false;
+		box_gone(b);
+		return;
+	}
+	memcpy(b->fds, fds, sizeof(b->fds));
+	if (b->state == BOX_DYING) { /* killed while it was being made */
+		disconnect(b);
+		return;
+	}
+	if (connect_inside(b) < 0) {
+		box_fail(b, "core has no descriptors left");
+		return;
+	}
+	b->state = BOX_BLANK;
+	if (b->has_spec)
+		assign(b);
+	else
+		pool_put(b);
+}
+
+void box_prestart(struct box *b, const struct box_program *program)
+{
+	struct buf env = BUF_INIT;
+	uint32_t count = 0;
+	int r;
+
+	for (const char *const *s = program->warm_env; *s; s++, count++)
+		buf_append(&env, *s, strlen(*s) + 1);
+	b->program = program;
+	b->state = BOX_STARTING;
+	r = start_program(b, program->argv, buf_str(&env), count);
+	buf_done(&env);
+	if (r < 0)
+		box_fail(b, "the interpreter could not be started");
+}
+
+static int init_http(struct box *b)
+{
+	struct err e = ERR_INIT;
+
+	b->runtime = runtime_api_new(
+	    b->owner->api, take_fd(&b->fds[WIRE_FD_API]), &box_runtime_handler, b, &e);
+	if (!b->runtime)
+		return -EIO;
+	runtime_api_describe(
+	    b->runtime, b->spec.function, b->spec.version, b->spec.handler, b->spec.account);
+	return 0;
+}
+
+void box_assigned(struct box *b, int result, const char *why)
+{
+	int r = 0;
+
+	if (b->state != BOX_ASSIGNING)
+		return;
+	if (result < 0) {
+		box_fail(b, *why ? why : strerror(-result));
+		return;
+	}
+	b->oom_kills = read_oom_kills(b);
+	if (b->was_warm) {
+		b->state = BOX_INITIALISING;
+		b->init_started_ns = time_mono_ns();
+		runtime_init(b->runtime, b->spec.init_json);
+		return;
+	}
+	b->program = b->spec.program;
+	if (!b->program->framed)
+		r = init_http(b);
+	if (r == 0)
+		r = begin(b);
+	if (r < 0)
+		box_fail(b, r == -E2BIG ? "the environment is too large" : strerror(-r));
+}
+
+void box_gone(struct box *b)
+{
+	struct boxes *bs = b->owner;
+
+	if (b->state != BOX_DYING && b->has_spec)
+		b->handler->on_dead(b, "the box was killed");
+	pool_forget(b);
+	disconnect(b);
+	bs->slots[b->slot] = NULL;
+	bs->count--;
+	list_remove(&b->node);
+	free(b);
+	pool_schedule(bs);
+}
+
+/* ---- what the owner of a box does ---- */
+
+static void take_spec(
+    struct box *b, const struct box_spec *spec, const struct box_handler *h, void *ctx)
+{
+	char *env = xmalloc(spec->env.len), *json = xmalloc(spec->init_json.len);
+
+	memcpy(env, spec->env.ptr, spec->env.len);
+	if (spec->init_json.len)
+		memcpy(json, spec->init_json.ptr, spec->init_json.len);
+	b->spec = *spec;
+	b->spec.env.ptr = env;
+	b->spec.init_json.ptr = json;
+	b->handler = h;
+	b->ctx = ctx;
+	b->has_spec = true;
+}
+
+struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struct box_handler *h,
+    void *ctx, struct err *e)
+{
+	struct box *b = NULL;
+
+	if (spec->program->framed && !spec->fresh)
+		b = pool_take(bs, spec->program);
+	if (b) {
+		b->was_warm = true;
+	} else {
+		b = pool_take(bs, NULL);
+		if (!b)
+			b = pool_new_box(bs);
+	}
+	if (!b) {
+		err_set(e, EAGAIN, "all %u boxes are in use", bs->slot_count);
+		return NULL;
+	}
+	take_spec(b, spec, h, ctx);
+	if (b->state != BOX_MAKING)
+		assign(b);
+	return b;
+}
+
+static void thaw(struct box *b)
+{
+	const struct wire_hello *hello = spawn_hello(b->owner->spawn);
+	struct str text = hello->cgroup2_freeze ? STR("0") : STR("THAWED");
+
+	b->frozen = false;
+	if (write(b->fds[WIRE_FD_FREEZE], text.ptr, text.len) < 0)
+		log_warn("box %u: cannot thaw: %s", b->slot, strerror(errno));
+}
+
+void box_freeze(struct box *b)
+{
+	const struct wire_hello *hello = spawn_hello(b->owner->spawn);
+	struct str text = hello->cgroup2_freeze ? STR("1") : STR("FROZEN");
+
+	if (b->frozen || b->state != BOX_READY)
+		return;
+	b->frozen = write(b->fds[WIRE_FD_FREEZE], text.ptr, text.len) == (ssize_t)text.len;
+}
+
+void box_send(struct box *b, const struct runtime_event *ev)
+{
+	if (b->frozen)
+		thaw(b);
+	runtime_send(b->runtime, ev);
+}
+
+void box_stop(struct box *b)
+{
+	if (b->state == BOX_DYING || b->state == BOX_MAKING)
+		return;
+	if (b->frozen)
+		thaw(b);
+	b->state = BOX_STOPPING;
+	b->restart = false;
+	if (start_order(b, INIT_KILL) < 0)
+		box_fail(b, "box-init does not answer");
+}
+
+void box_restart(struct box *b)
+{
+	b->restart = true;
+	if (b->state == BOX_STOPPED)
+		restart(b);
+}
+
+static bool read_number(int fd, uint64_t *ret)
+{
+	char text[32];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	*ret = strtoull(text, NULL, 10);
+	return true;
+}
+
+uint64_t box_memory_peak(struct box *b)
+{
+	int64_t now = time_mono_ns();
+	uint64_t value;
+	int fd = b->fds[WIRE_FD_PEAK] >= 0 ? b->fds[WIRE_FD_PEAK] : b->fds[WIRE_FD_MEMORY];
+
+	if (now - b->peak_read_ns < PEAK_SAMPLE_NS)
+		return b->peak;
+	b->peak_read_ns = now;
+	if (fd >= 0 && read_number(fd, &value) && value > b->peak)
+		b->peak = value;
+	return b->peak;
+}
+
+void box_set_cpu(struct box *b, uint32_t quota_us)
+{
+	bool v2 = spawn_hello(b->owner->spawn)->cpu_style == WIRE_CPU_V2;
+	char text[32];
+	int n;
+
+	if (quota_us)
+		n = snprintf(text, sizeof(text), v2 ? "%u 100000" : "%u", quota_us);
+	else
+		n = snprintf(text, sizeof(text), "%s", v2 ? "max 100000" : "-1");
+	if (write(b->fds[WIRE_FD_CPU], text, (size_t)n) < 0)
+		log_warn("box %u: cannot set its CPU share: %s", b->slot, strerror(errno));
+}

@@ -1,0 +1,99 @@
+/*
+ * The life of one execution environment as core sees it, and the pools that make starting one
+ * cheap. Loop thread. A box runs one program (an interpreter with Mayfly's bootstrap, or a
+ * function's own `bootstrap`) for one version of one function; who decides when to start, reset
+ * or kill it, and what it is sent, is above (invoke).
+ *
+ *   making -> blank -> [starting -> warm] -> assigning -> initialising -> ready -> dead
+ *
+ * Blank and warm boxes wait in pools and belong to nobody. box_start() takes one, or has one made.
+ */
+#pragma once
+
+#include "runtime/runtime.h"
+#include "spawn/spawn.h"
+
+struct boxes;
+struct box;
+
+/* Something that can be run in a box. Static data of the caller. */
+struct box_program {
+	const char *name;            /* "node", "python", "bootstrap": for people */
+	bool framed;                 /* speaks the framed channel; otherwise the HTTP Runtime API */
+	const char *const *argv;     /* NULL-terminated; argv[0] is the path inside the box */
+	const char *const *warm_env; /* environment of a pre-started one, NULL-terminated */
+};
+
+struct boxes_options {
+	uint64_t pool_memory_bytes; /* pre-started boxes may use this much together */
+	unsigned pool_each;         /* at most so many pre-started per program */
+	/* Serve the AWS endpoint on a socket that listens inside a box; owned by the callee until
+	 * endpoint_close(handle). */
+	void *(*endpoint_open)(void *ctx, int listen_fd);
+	void (*endpoint_close)(void *ctx, void *handle);
+	void *ctx;
+};
+
+/* spawn_fd: the socket to the spawner. The programs are those worth pre-starting. */
+struct boxes *boxes_new(struct loop *l, int spawn_fd, const struct boxes_options *o,
+    const struct box_program *const *programs, size_t program_count, struct err *e);
+void boxes_free(struct boxes *bs);
+struct spawn *boxes_spawn(struct boxes *bs);
+/* Counts for the status page: all boxes, those waiting in pools, bytes those use. */
+void boxes_count(struct boxes *bs, unsigned *ret_all, unsigned *ret_pooled, uint64_t *ret_bytes);
+
+struct box_spec {
+	const struct box_program *program;
+	bool fresh; /* start the interpreter with env: it could change how it starts */
+	struct spawn_assignment assignment;
+	struct str env; /* complete: "NAME=value" strings, each with its NUL, one after the other */
+	uint32_t env_count;
+	struct str init_json;                               /* framed: payload of FRAME_INIT */
+	const char *function, *version, *handler, *account; /* HTTP: what register answers */
+};
+
+struct box_handler {
+	/* The runtime asked for its first event (again, after a reset). */
+	void (*on_ready)(struct box *b);
+	void (*on_init_error)(struct box *b, struct str type, struct str body);
+	void (*on_answer)(struct box *b, struct runtime_answer *a);
+	/* Bytes that the program wrote to stdout or stderr. Not called inside box_start(). */
+	void (*on_output)(struct box *b, struct str bytes);
+	/* The program has ended by itself; all its output has been delivered. What is left of it is
+	 * gone only after box_stop() or box_kill(). */
+	void (*on_exit)(struct box *b, int wait_status, bool out_of_memory);
+	/* The box cannot go on (could not be made, assigned, or broke the protocol). It is being
+	 * removed; b is invalid after this returns. */
+	void (*on_dead)(struct box *b, const char *why);
+};
+
+/* Take or make a box for the spec (copied). Returns NULL when no slot is free (-EAGAIN in e).
+ * The first callback comes later, from the loop. */
+struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struct box_handler *h,
+    void *ctx, struct err *e);
+void *box_ctx(const struct box *b);
+/* True if it came pre-started from the pool. */
+bool box_was_warm(const struct box *b);
+/* When this start (or the last reset) began to run code of the function, monotonic ns. */
+int64_t box_init_started_ns(const struct box *b);
+
+/* Kill everything in it and forget it: no callback follows. */
+void box_kill(struct box *b);
+/* Kill all its processes but keep the box and its /tmp. No callback until box_restart(), which
+ * may be called at once: the program is started again when all has gone, and on_ready or
+ * on_init_error or on_exit follows. */
+void box_stop(struct box *b);
+void box_restart(struct box *b);
+
+/* An event for a box that is ready; thaws it if need be. Framed programs take several. */
+void box_send(struct box *b, const struct runtime_event *ev);
+/* Deliver what is in the output pipe now: before an answer is booked. */
+void box_drain_output(struct box *b);
+/* Stop all its processes until the next box_send() or box_stop(). Only when nothing is outstanding.
+ */
+void box_freeze(struct box *b);
+bool box_is_frozen(const struct box *b);
+/* Highest memory use so far, bytes, from the kernel; sampled at most once a millisecond. */
+uint64_t box_memory_peak(struct box *b);
+/* CPU time per 100 ms from now on, µs; 0: no limit. */
+void box_set_cpu(struct box *b, uint32_t quota_us);

@@ -1,0 +1,96 @@
+/* What box.c (one box), pool.c (many) and start.c (records to box-init) share. */
+#pragma once
+
+#include "base/list.h"
+#include "box/box.h"
+#include "init/init.h"
+
+enum box_state {
+	BOX_MAKING,       /* asked the spawner */
+	BOX_BLANK,        /* made, nothing runs but box-init */
+	BOX_STARTING,     /* interpreter is coming up in the pool */
+	BOX_WARM,         /* interpreter waits for FRAME_INIT */
+	BOX_ASSIGNING,    /* asked the spawner to mount the code */
+	BOX_INITIALISING, /* the function's own code runs its init */
+	BOX_READY,
+	BOX_STOPPING, /* waiting for box-init to have killed all */
+	BOX_STOPPED,  /* only box-init runs in it */
+	BOX_DYING,    /* waiting for the spawner to say it has gone */
+};
+
+struct box {
+	struct boxes *owner;
+	struct list node; /* in boxes.all */
+	struct list pool_node;
+	uint32_t slot, generation;
+	enum box_state state;
+	bool was_warm, frozen, has_spec;
+	bool restart; /* start the program as soon as all has gone */
+
+	int fds[WIRE_FD_COUNT];
+	struct loop_io control;
+	struct loop_io output;
+	struct runtime *runtime;
+	void *endpoint;
+
+	const struct box_program *program; /* what runs or waits in it; NULL while blank */
+	struct box_spec spec;              /* env and init_json are our copies */
+	const struct box_handler *handler;
+	void *ctx;
+
+	int64_t init_started_ns;
+	uint64_t oom_kills;
+	uint64_t peak;
+	int64_t peak_read_ns;
+	uint64_t pool_bytes; /* what it used when it entered the pool */
+};
+
+struct pool {
+	const struct box_program *program; /* NULL: blank boxes */
+	struct list ready;
+	unsigned ready_count;
+	unsigned want;
+	int64_t last_take_ns;
+};
+
+#define POOLS_MAX 4
+
+struct boxes {
+	struct loop *loop;
+	struct spawn *spawn;
+	struct boxes_options options;
+	struct runtime_api *api;
+	struct list all;
+	unsigned count;
+	struct box **slots; /* by slot, boxes_max of them */
+	uint32_t slot_count, slot_next, generation;
+	struct pool pools[POOLS_MAX];
+	size_t pool_count;
+	uint64_t pooled_bytes;
+	struct box *coming; /* being made or started for coming_for */
+	struct pool *coming_for;
+	struct loop_task refill;
+	struct loop_timer decay;
+};
+
+/* pool.c */
+struct box *pool_new_box(struct boxes *bs); /* NULL: no slot */
+struct box *pool_take(struct boxes *bs, const struct box_program *program);
+void pool_put(struct box *b);    /* a blank or warm box without spec is ready */
+void pool_forget(struct box *b); /* out of its pool, if in one */
+void pool_schedule(struct boxes *bs);
+void pool_init(struct boxes *bs, const struct box_program *const *programs, size_t count);
+
+/* box.c: continuations of the spawner's answers */
+void box_made(struct box *b, int result, const int fds[WIRE_FD_COUNT]);
+void box_assigned(struct box *b, int result, const char *why);
+void box_gone(struct box *b);
+void box_prestart(struct box *b, const struct box_program *program);
+void box_fail(struct box *b, const char *why);
+
+/* box.c: what a runtime reports */
+extern const struct runtime_handler box_runtime_handler;
+
+/* start.c */
+int start_program(struct box *b, const char *const *argv, struct str env, uint32_t env_count);
+int start_order(struct box *b, enum init_kind kind);

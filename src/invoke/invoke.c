@@ -1,0 +1,240 @@
+/*
+ * The gate and the book of invocations: who may run, and how each ends. Boxes are environment.c's,
+ * the choice among them version.c's. Loop thread.
+ */
+#include "invoke/invoke.h"
+
+#include <stdio.h>
+
+#include "base/rand.h"
+#include "base/time.h"
+#include "invoke/invoke_int.h"
+
+struct invoke *invoke_new(const struct invoke_options *o)
+{
+	struct invoke *iv = xcalloc(1, sizeof(*iv));
+
+	iv->o = *o;
+	list_init(&iv->versions);
+	list_init(&iv->idle);
+	list_init(&iv->spare);
+	iv->async = async_new(iv);
+	return iv;
+}
+
+void invoke_free(struct invoke *iv)
+{
+	if (!iv)
+		return;
+	async_free(iv->async);
+	list_for_each_safe (n, &iv->spare)
+		free(list_entry(n, struct invocation, node));
+	free(iv);
+}
+
+void invoke_resume(struct invoke *iv)
+{
+	async_resume(iv->async);
+}
+
+void invoke_set_ctx(struct invoke *iv, void *ctx)
+{
+	iv->o.ctx = ctx;
+}
+
+unsigned invoke_concurrency(const struct invoke *iv)
+{
+	return iv->o.concurrency;
+}
+
+int64_t invoke_reserved_sum(const struct invoke *iv)
+{
+	return iv->reserved_sum;
+}
+
+void invoke_count(const struct invoke *iv, struct invoke_counts *ret)
+{
+	*ret = iv->counts;
+}
+
+/* ---- functions ---- */
+
+struct invoke_function *invoke_function_new(
+    struct invoke *iv, const char *account, const char *region, const char *name)
+{
+	struct invoke_function *f = xcalloc(1, sizeof(*f));
+
+	f->iv = iv;
+	f->account = xstrdup(account);
+	f->region = xstrdup(region);
+	f->name = xstrdup(name);
+	f->reserved = -1;
+	f->refs = 1;
+	f->meter_id =
+	    meter_function_id(iv->o.meter, str_from(account), str_from(region), str_from(name));
+	return f;
+}
+
+void invoke_function_unref(struct invoke_function *f)
+{
+	if (--f->refs)
+		return;
+	invoke_function_reserve(f, -1);
+	free(f->account);
+	free(f->region);
+	free(f->name);
+	free(f);
+}
+
+void invoke_function_reserve(struct invoke_function *f, int64_t reserved)
+{
+	/* What runs already is counted where it will be taken off again. */
+	if (f->reserved < 0 && reserved >= 0)
+		f->iv->unreserved_running -= f->running;
+	else if (f->reserved >= 0 && reserved < 0)
+		f->iv->unreserved_running += f->running;
+	f->iv->reserved_sum += (reserved > 0 ? reserved : 0) - (f->reserved > 0 ? f->reserved : 0);
+	f->reserved = reserved;
+}
+
+int64_t invoke_function_reserved(const struct invoke_function *f)
+{
+	return f->reserved;
+}
+
+/* ---- the gate ---- */
+
+static enum invoke_refusal gate_enter(struct invoke_function *f)
+{
+	struct invoke *iv = f->iv;
+
+	if (f->reserved >= 0) {
+		if (f->running >= f->reserved)
+			return INVOKE_RESERVED_FULL;
+	} else {
+		if ((int64_t)iv->unreserved_running + iv->reserved_sum >=
+		    (int64_t)iv->o.concurrency)
+			return INVOKE_ACCOUNT_FULL;
+		iv->unreserved_running++;
+	}
+	f->running++;
+	iv->counts.running++;
+	return INVOKE_ACCEPTED;
+}
+
+static void gate_leave(struct invoke_function *f)
+{
+	f->running--;
+	f->iv->counts.running--;
+	if (f->reserved < 0)
+		f->iv->unreserved_running--;
+}
+
+/* ---- invocations ---- */
+
+static struct invocation *take_spare(struct invoke *iv)
+{
+	struct invocation *n = list_first(&iv->spare, struct invocation, node);
+
+	if (!n)
+		return xcalloc(1, sizeof(*n));
+	list_remove(&n->node);
+	*n = (struct invocation){0};
+	return n;
+}
+
+static void release(struct invoke *iv, struct invocation *n)
+{
+	buf_done(&n->payload);
+	buf_done(&n->client_context);
+	free(n->arn);
+	if (n->tail) {
+		buf_done(n->tail);
+		free(n->tail);
+	}
+	n->arn = NULL;
+	n->tail = NULL;
+	list_push_front(&iv->spare, &n->node);
+}
+
+/* X-Ray's format: the time in hex, then a random part. */
+static void make_trace_id(char out[77])
+{
+	char random[25], parent[17];
+
+	rand_hex(random, 24);
+	rand_hex(parent, 16);
+	snprintf(out, 77, "Root=1-%08x-%s;Parent=%s;Sampled=0", (unsigned)(time_wall_ms() / 1000),
+	    random, parent);
+}
+
+static void fill(struct invocation *n, struct invoke_request *r)
+{
+	n->version = r->version;
+	n->kind = r->kind;
+	memcpy(n->request_id, r->request_id, sizeof(n->request_id));
+	if (!n->request_id[0])
+		rand_uuid(n->request_id);
+	memcpy(n->trace_id, r->trace_id, sizeof(n->trace_id));
+	if (!n->trace_id[0])
+		make_trace_id(n->trace_id);
+	n->arn = xstrdup(r->arn);
+	if (r->client_context.len)
+		buf_append_str(&n->client_context, r->client_context);
+	n->payload = r->payload;
+	r->payload = (struct buf)BUF_INIT;
+	if (r->tail)
+		n->tail = xcalloc(1, sizeof(*n->tail));
+	n->done = r->done;
+	n->ctx = r->ctx;
+}
+
+enum invoke_refusal invoke_start(
+    struct invoke *iv, struct invoke_request *r, struct invocation **ret)
+{
+	enum invoke_refusal refusal = gate_enter(r->version->function);
+	struct invocation *n;
+
+	if (refusal != INVOKE_ACCEPTED) {
+		iv->counts.throttles++;
+		buf_done(&r->payload);
+		return refusal;
+	}
+	n = take_spare(iv);
+	fill(n, r);
+	n->arrived_ns = loop_now_ns(iv->o.loop);
+	list_push_back(&n->version->waiting, &n->node);
+	n->version->waiting_count++;
+	n->version->unfinished++;
+	if (ret)
+		*ret = n;
+	version_dispatch(n->version);
+	return INVOKE_ACCEPTED;
+}
+
+void invocation_forget(struct invocation *n)
+{
+	n->forgotten = true;
+}
+
+void invocation_finish(struct invocation *n, enum invoke_outcome outcome, struct buf *payload)
+{
+	struct invoke_version *v = n->version;
+	struct invoke *iv = v->function->iv;
+	struct invoke_result r = {.outcome = outcome,
+	    .payload = payload,
+	    .version = v->c.version,
+	    .request_id = n->request_id,
+	    .tail = n->tail ? buf_str(n->tail) : STR_NULL};
+
+	gate_leave(v->function);
+	if (outcome != INVOKE_NO_BOX)
+		iv->counts.invocations++;
+	if (outcome != INVOKE_OK && !n->forgotten)
+		iv->counts.errors++;
+	if (!n->forgotten)
+		n->done(n->ctx, &r);
+	release(iv, n);
+	v->unfinished--;
+	version_unref_if_done(v);
+}

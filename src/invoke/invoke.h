@@ -1,0 +1,155 @@
+/*
+ * The invoke path: the one way in for whatever wants a function to run. Knows functions as things
+ * with limits, versions as things that can be run, and nothing of any API. Loop thread.
+ *
+ * An invocation passes the concurrency gate or is refused at once; then it goes to a warm box (last
+ * in, first out), or waits for one that is busy for less than a millisecond more, or for a new
+ * one. Its end is booked in the ledger and logged before its caller hears of it.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "box/box.h"
+#include "logs/logs.h"
+#include "meter/meter.h"
+#include "store/store.h"
+
+struct invoke;
+struct invoke_function; /* what the versions of one function share: name, reserved concurrency */
+struct invoke_version;  /* code and configuration that can be run; never changes */
+struct invocation;
+
+struct invoke_keys {
+	char access_key_id[32];
+	char secret_access_key[64];
+	char session_token[1024];
+};
+
+struct invoke_options {
+	struct loop *loop;
+	struct boxes *boxes;
+	struct logs *logs;
+	struct meter *meter;
+	struct store *store;
+	unsigned concurrency;      /* of all functions together; 1,000 as AWS's default */
+	int64_t idle_ms;           /* a box nobody needed for so long is given back */
+	int64_t retry_base_ms;     /* first retry of an event after this, second after twice */
+	const char *endpoint_port; /* port of AWS_ENDPOINT_URL inside boxes */
+	/* Temporary keys of a role, for the box of a version. */
+	int (*keys)(void *ctx, const char *role_arn, const char *session, struct invoke_keys *ret);
+	/* The version that a stored event is for now, or NULL: it has been deleted. */
+	struct invoke_version *(*resolve)(void *ctx, struct str account, struct str region,
+	    struct str name, struct str qualifier);
+	void *ctx;
+};
+
+struct invoke *invoke_new(const struct invoke_options *o);
+void invoke_free(struct invoke *iv);
+/* Begin to run what a former life left in the event queue; when functions are loaded. */
+void invoke_resume(struct invoke *iv);
+/* Change the context of keys() and resolve(), for set-up in order. */
+void invoke_set_ctx(struct invoke *iv, void *ctx);
+unsigned invoke_concurrency(const struct invoke *iv);
+int64_t invoke_reserved_sum(const struct invoke *iv);
+
+/* ---- functions and versions ---- */
+
+struct invoke_function *invoke_function_new(
+    struct invoke *iv, const char *account, const char *region, const char *name);
+/* Drop the owner's hold; it lives on until its versions are gone. */
+void invoke_function_unref(struct invoke_function *f);
+/* At most so many at a time, taken out of the common pool; -1: from the common pool. */
+void invoke_function_reserve(struct invoke_function *f, int64_t reserved);
+int64_t invoke_function_reserved(const struct invoke_function *f);
+
+struct invoke_variable {
+	const char *name, *value;
+};
+
+struct invoke_config {
+	const char *version;         /* "$LATEST" or a number */
+	const char *runtime;         /* as asked for: "nodejs20.x" */
+	const char *runtime_version; /* what runs: "nodejs:20.v20.20.2", for INIT_START */
+	const char *runtime_arn;
+	const struct box_program *program;
+	const char *handler;
+	const char *role_arn;
+	const char *log_group;
+	bool log_json;
+	uint32_t memory_mb, tmp_mb;
+	int64_t timeout_ms;
+	const struct invoke_variable *variables; /* the user's */
+	size_t variable_count;
+	uint8_t code[WIRE_HASH_SIZE];
+	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
+	uint32_t layer_count;
+};
+
+/* All of c is copied. The version holds its function. */
+struct invoke_version *invoke_version_new(struct invoke_function *f, const struct invoke_config *c);
+/* No new invocations: running and waiting ones finish, idle boxes go, then it is freed. */
+void invoke_version_retire(struct invoke_version *v);
+const char *invoke_version_name(const struct invoke_version *v);
+
+/* ---- running ---- */
+
+enum invoke_outcome {
+	INVOKE_OK,
+	INVOKE_ERROR, /* the function said so */
+	INVOKE_TIMEOUT,
+	INVOKE_CRASH,
+	INVOKE_OOM,
+	INVOKE_INIT_ERROR,
+	INVOKE_NO_BOX, /* our failure: nothing ran, nothing is booked */
+};
+
+struct invoke_result {
+	enum invoke_outcome outcome;
+	struct buf *payload; /* may be taken; error JSON unless INVOKE_OK; text for NO_BOX */
+	struct str tail;     /* last 4 KiB of the log, if asked for */
+	const char *version; /* that ran */
+	const char *request_id;
+};
+
+struct invoke_request {
+	struct invoke_version *version;
+	enum meter_kind kind;
+	char request_id[37]; /* empty: made here */
+	char trace_id[77];   /* empty: made here */
+	const char *arn;     /* as the caller wrote it; copied */
+	struct str client_context;
+	struct buf payload; /* taken, also when refused */
+	bool tail;
+	void (*done)(
+	    void *ctx, struct invoke_result *r); /* once, not before invoke_start() returns */
+	void *ctx;
+};
+
+enum invoke_refusal { INVOKE_ACCEPTED, INVOKE_RESERVED_FULL, INVOKE_ACCOUNT_FULL };
+
+/* Run it. *ret is valid until done(); it may be NULL. */
+enum invoke_refusal invoke_start(
+    struct invoke *iv, struct invoke_request *r, struct invocation **ret);
+/* The caller has gone: done() will not be called. What has begun runs to its end and is booked;
+ * what still waits does not begin. */
+void invocation_forget(struct invocation *n);
+
+/* ---- events: accepted durably, run later, at least once ---- */
+
+struct invoke_event {
+	struct str account, region, name, qualifier; /* qualifier may be empty */
+	char request_id[37];
+	char trace_id[77];
+	const char *arn;
+	struct str payload;
+};
+
+/* done(ctx, 0) once it is on disk, or -errno and it will not run. All is copied. */
+void invoke_event(struct invoke *iv, const struct invoke_event *ev,
+    void (*done)(void *ctx, int result), void *ctx);
+
+struct invoke_counts {
+	uint64_t invocations, errors, throttles, cold_starts;
+	unsigned running, waiting, environments, events;
+};
+void invoke_count(const struct invoke *iv, struct invoke_counts *ret);

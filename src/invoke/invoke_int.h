@@ -1,0 +1,129 @@
+/* What the files of this folder share. */
+#pragma once
+
+#include "base/list.h"
+#include "invoke/invoke.h"
+
+#define INVOKE_TAIL_MAX 4096
+#define INIT_TIMEOUT_NS (10 * (int64_t)1000000000)
+#define FREEZE_GRACE_NS (20 * (int64_t)1000000)
+
+struct invoke {
+	struct invoke_options o;
+	struct list versions;
+	struct list idle; /* environments with nothing to do, of all versions, oldest first */
+	int64_t reserved_sum;
+	unsigned unreserved_running;
+	struct list spare; /* invocations for reuse */
+	struct invoke_counts counts;
+	struct async *async;
+};
+
+struct invoke_function {
+	struct invoke *iv;
+	char *account, *region, *name;
+	int64_t reserved;
+	unsigned running;
+	unsigned refs;
+	uint32_t meter_id;
+};
+
+struct invoke_version {
+	struct list node;
+	struct invoke_function *function;
+	struct invoke_config c; /* strings are ours */
+	char *strings;
+	struct box_spec spec;
+	struct list environments;
+	struct list idle;    /* LIFO */
+	struct list waiting; /* invocations, FIFO */
+	unsigned environment_count, starting, waiting_count;
+	unsigned unfinished;     /* invocations that hold this version */
+	int64_t run_ns;          /* moving average of recent run times; 0: unknown */
+	struct loop_timer timer; /* looks again at what waits */
+	bool retired;
+	uint32_t meter_version;
+	char *start_suffix; /* " Version: N\n" */
+};
+
+enum environment_state {
+	ENVIRONMENT_STARTING, /* first init, on its own clock */
+	ENVIRONMENT_BOUND,    /* init repeated inside an invocation */
+	ENVIRONMENT_READY,
+	ENVIRONMENT_STOPPED, /* nothing runs in it; the next invocation starts it again */
+};
+
+struct environment {
+	struct list node;      /* in version->environments */
+	struct list idle_node; /* in version->idle when nothing is outstanding */
+	struct list lru_node;  /* in invoke->idle, likewise */
+	struct invoke_version *version;
+	struct box *box;
+	enum environment_state state;
+	struct log_stream *stream;
+	char stream_name[64];
+	struct list running; /* invocations sent, in order; the head is the one that runs */
+	unsigned outstanding;
+	int64_t start_ns, start_wall_ms; /* of the head */
+	int64_t init_ns;                 /* of the first init; reported with the first invoke */
+	int64_t idle_since_ns;
+	unsigned quiet; /* invocations since it last printed */
+	struct loop_timer timer;
+	struct buf partial; /* output without its newline yet */
+};
+
+struct invocation {
+	struct list node;
+	struct invoke_version *version;
+	enum meter_kind kind;
+	char request_id[37], trace_id[77];
+	char *arn;
+	struct buf client_context, payload;
+	struct buf *tail; /* NULL: not wanted */
+	bool forgotten;
+	void (*done)(void *ctx, struct invoke_result *r);
+	void *ctx;
+	int64_t arrived_ns;
+};
+
+/* version.c */
+void version_dispatch(struct invoke_version *v);
+void version_unref_if_done(struct invoke_version *v);
+void version_requeue(struct invoke_version *v, struct invocation *n); /* to the front */
+struct invocation *version_take_waiting(struct invoke_version *v);
+
+/* invoke.c */
+void invocation_finish(struct invocation *n, enum invoke_outcome outcome, struct buf *payload);
+
+/* environment.c */
+struct environment *environment_new(struct invoke_version *v, struct err *e);
+void environment_run(struct environment *en, struct invocation *n);
+void environment_free(struct environment *en); /* kills its box; nothing may be outstanding */
+bool environment_can_take(const struct environment *en, const struct invocation *n);
+
+/* variables.c */
+void variables_build(struct environment *en, struct box_spec *spec, struct buf *env,
+    struct buf *init_json, const struct invoke_keys *keys);
+void variables_reserved(const struct invoke_version *v, bool *ret_fresh);
+
+/* report.c */
+struct report {
+	enum invoke_outcome outcome;
+	const char *error_type; /* for the log; NULL when OK */
+	int64_t duration_ns, init_ns;
+	uint64_t peak_bytes;
+};
+void report_init_start(struct environment *en);
+void report_init_failed(struct environment *en, int64_t init_ns, bool in_invoke, const char *status,
+    const char *error_type);
+void report_start(struct environment *en, struct invocation *n);
+void report_line(struct environment *en, struct invocation *n, struct str line);
+void report_end(struct environment *en, struct invocation *n, const struct report *r);
+void report_output(struct environment *en, struct str bytes);
+/* What has no newline yet becomes a line. n: the invocation that ends with it, or NULL. */
+void report_flush(struct environment *en, struct invocation *n);
+
+/* async.c */
+struct async *async_new(struct invoke *iv);
+void async_free(struct async *a);
+void async_resume(struct async *a);

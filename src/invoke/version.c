@@ -1,0 +1,218 @@
+/*
+ * Which environment runs what: the warm stack of one version, its queue, and when a new box is
+ * worth its start. Loop thread.
+ */
+#include "base/log.h"
+#include "base/time.h"
+#include "invoke/invoke_int.h"
+
+/* Waiting less than this at a busy box beats starting another one (see docs/benchmarks.md). */
+#define SHORT_WAIT_NS 1000000
+#define LOOK_AGAIN_NS 2000000
+
+static void on_timer(struct loop_timer *t)
+{
+	version_dispatch(container_of(t, struct invoke_version, timer));
+}
+
+/* Copy a string into one block, moving *at on. */
+static const char *keep(char **at, const char *s)
+{
+	size_t n = strlen(s ? s : "") + 1;
+	char *copy = memcpy(*at, s ? s : "", n);
+
+	*at += n;
+	return copy;
+}
+
+static size_t room(const struct invoke_config *c)
+{
+	const char *const all[] = {c->version, c->runtime, c->runtime_version, c->runtime_arn,
+	    c->handler, c->role_arn, c->log_group};
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		n += strlen(all[i] ? all[i] : "") + 1;
+	for (size_t i = 0; i < c->variable_count; i++)
+		n += strlen(c->variables[i].name) + strlen(c->variables[i].value) + 2;
+	return n;
+}
+
+static void copy_config(struct invoke_version *v, const struct invoke_config *c)
+{
+	struct invoke_variable *variables = xcalloc(c->variable_count, sizeof(*variables));
+	char *at = v->strings = xmalloc(room(c));
+
+	v->c = *c;
+	v->c.version = keep(&at, c->version);
+	v->c.runtime = keep(&at, c->runtime);
+	v->c.runtime_version = keep(&at, c->runtime_version);
+	v->c.runtime_arn = keep(&at, c->runtime_arn);
+	v->c.handler = keep(&at, c->handler);
+	v->c.role_arn = keep(&at, c->role_arn);
+	v->c.log_group = keep(&at, c->log_group);
+	for (size_t i = 0; i < c->variable_count; i++) {
+		variables[i].name = keep(&at, c->variables[i].name);
+		variables[i].value = keep(&at, c->variables[i].value);
+	}
+	v->c.variables = variables;
+}
+
+struct invoke_version *invoke_version_new(struct invoke_function *f, const struct invoke_config *c)
+{
+	struct invoke_version *v = xcalloc(1, sizeof(*v));
+
+	v->function = f;
+	f->refs++;
+	copy_config(v, c);
+	list_init(&v->environments);
+	list_init(&v->idle);
+	list_init(&v->waiting);
+	v->timer.on_due = on_timer;
+	v->meter_version = (uint32_t)strtoul(v->c.version, NULL, 10); /* 0 for $LATEST */
+	v->start_suffix = xasprintf(" Version: %s\n", v->c.version);
+	v->spec.program = v->c.program;
+	memcpy(v->spec.assignment.code, c->code, sizeof(c->code));
+	memcpy(v->spec.assignment.layers, c->layers, sizeof(c->layers));
+	v->spec.assignment.layer_count = c->layer_count;
+	v->spec.assignment.memory_mb = c->memory_mb;
+	v->spec.assignment.tmp_mb = c->tmp_mb;
+	v->spec.function = f->name;
+	v->spec.version = v->c.version;
+	v->spec.handler = v->c.handler;
+	v->spec.account = f->account;
+	variables_reserved(v, &v->spec.fresh);
+	list_push_back(&f->iv->versions, &v->node);
+	return v;
+}
+
+const char *invoke_version_name(const struct invoke_version *v)
+{
+	return v->c.version;
+}
+
+void version_unref_if_done(struct invoke_version *v)
+{
+	if (!v->retired || v->environment_count || v->unfinished)
+		return;
+	loop_timer_stop(v->function->iv->o.loop, &v->timer);
+	list_remove(&v->node);
+	invoke_function_unref(v->function);
+	free((struct invoke_variable *)(uintptr_t)v->c.variables);
+	free(v->strings);
+	free(v->start_suffix);
+	free(v);
+}
+
+void invoke_version_retire(struct invoke_version *v)
+{
+	v->retired = true;
+	list_for_each_safe (n, &v->idle)
+		environment_free(list_entry(n, struct environment, idle_node));
+	version_unref_if_done(v);
+}
+
+void version_requeue(struct invoke_version *v, struct invocation *n)
+{
+	list_push_front(&v->waiting, &n->node);
+	v->waiting_count++;
+}
+
+/* ---- dispatch ---- */
+
+struct invocation *version_take_waiting(struct invoke_version *v)
+{
+	struct invocation *n = list_first(&v->waiting, struct invocation, node);
+
+	list_remove(&n->node);
+	v->waiting_count--;
+	return n;
+}
+
+/* An idle environment, or one whose invocations are so short that another may be sent ahead. */
+static struct environment *pick(struct invoke_version *v, const struct invocation *n)
+{
+	struct environment *en = list_first(&v->idle, struct environment, idle_node);
+
+	if (en)
+		return en;
+	list_for_each (node, &v->environments) {
+		en = list_entry(node, struct environment, node);
+		if (environment_can_take(en, n))
+			return en;
+	}
+	return NULL;
+}
+
+static void drop_forgotten(struct invoke_version *v)
+{
+	list_for_each_safe (node, &v->waiting) {
+		struct invocation *n = list_entry(node, struct invocation, node);
+
+		if (!n->forgotten)
+			continue;
+		list_remove(&n->node);
+		v->waiting_count--;
+		invocation_finish(n, INVOKE_NO_BOX, NULL);
+	}
+}
+
+/* True if those who wait will soon be served by boxes that are up. */
+static bool soon(const struct invoke_version *v)
+{
+	unsigned up = v->environment_count - v->starting;
+	const struct invocation *head = list_first(&v->waiting, struct invocation, node);
+
+	if (!up || !v->run_ns)
+		return false;
+	if (loop_now_ns(v->function->iv->o.loop) - head->arrived_ns > SHORT_WAIT_NS)
+		return false;
+	return (int64_t)v->waiting_count * v->run_ns / up < SHORT_WAIT_NS;
+}
+
+/* Room for a box: give up the one that has been idle longest, whoever's it is. */
+static bool evict(struct invoke *iv)
+{
+	struct environment *oldest = list_first(&iv->idle, struct environment, lru_node);
+
+	if (!oldest)
+		return false;
+	environment_free(oldest);
+	return true;
+}
+
+static void start_more(struct invoke_version *v)
+{
+	struct invoke *iv = v->function->iv;
+
+	while (v->starting < v->waiting_count) {
+		struct err e = ERR_INIT;
+
+		if (environment_new(v, &e))
+			continue;
+		if (e.errnum != EAGAIN)
+			log_error("%s: no box: %s", v->function->name, e.msg);
+		else
+			evict(iv); /* its slot is free when the spawner has cleared it */
+		break;
+	}
+}
+
+void version_dispatch(struct invoke_version *v)
+{
+	struct environment *en;
+
+	while (v->waiting_count) {
+		en = pick(v, list_first(&v->waiting, struct invocation, node));
+		if (!en)
+			break;
+		environment_run(en, version_take_waiting(v));
+	}
+	if (!v->waiting_count)
+		return;
+	drop_forgotten(v);
+	if (v->waiting_count && v->starting < v->waiting_count && !soon(v))
+		start_more(v);
+	if (v->waiting_count)
+		loop_timer_set(v->function->iv->o.loop, &v->timer, LOOK_AGAIN_NS);
+}

@@ -15,8 +15,9 @@ enum frame_kind {
 	/* core -> box */
 	FRAME_INIT =
 	    1, /* payload: JSON {"env":{…},"handler":"…","cwd":"/var/task"}: become that function */
-	FRAME_INVOKE, /* extra: JSON {"arn","clientContext","identity"} or nothing; payload: the
-			 event */
+	/* extra: JSON {"arn","clientContext","identity"}, each a string (the latter two hold JSON
+	 * text) and there only if needed: no arn means the same as before. payload: the event */
+	FRAME_INVOKE,
 	/* box -> core */
 	FRAME_WARM = 16,  /* interpreter is up, waiting for FRAME_INIT */
 	FRAME_READY,      /* handler is loaded: init is done */

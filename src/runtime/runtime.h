@@ -12,6 +12,8 @@
 struct runtime;
 struct runtime_api;
 
+#define RUNTIME_AHEAD_MAX 64 /* events sent and not answered, framed; one over HTTP */
+
 struct runtime_event {
 	char request_id[37];
 	char trace_id[77];         /* "" when there is none */

@@ -1,0 +1,28 @@
+/* The one interface over both protocols: hand each call to the one behind. See runtime.h. */
+#include "runtime/runtime_int.h"
+
+void runtime_free(struct runtime *r)
+{
+	if (r)
+		r->ops->free(r);
+}
+
+void runtime_init(struct runtime *r, struct str init_json)
+{
+	check(r->ops->init);
+	r->ops->init(r, init_json);
+}
+
+void runtime_send(struct runtime *r, const struct runtime_event *ev)
+{
+	r->ops->send(r, ev);
+}
+
+void runtime_error_json(struct buf *out, struct str type, struct str message)
+{
+	buf_puts(out, "{\"errorType\":");
+	buf_json_string(out, type);
+	buf_puts(out, ",\"errorMessage\":");
+	buf_json_string(out, message);
+	buf_putc(out, '}');
+}

@@ -267,8 +267,9 @@ def describe(exception, request_id):
         kind, trace = exception.kind, exception.trace
     else:
         kind = type(exception).__name__
-        frames = [f for f in traceback.extract_tb(exception.__traceback__)]
-        while frames and (frames[0].filename == __file__ or "importlib" in frames[0].filename):
+        # As tuples they are formatted without the markers of newer interpreters, as AWS does it.
+        frames = [(f.filename, f.lineno, f.name, f.line) for f in traceback.extract_tb(exception.__traceback__)]
+        while frames and (frames[0][0] == __file__ or "importlib" in frames[0][0]):
             frames.pop(0)
         trace = traceback.format_list(frames)
     return {"errorMessage": message_of(exception), "errorType": kind, "requestId": request_id, "stackTrace": trace}

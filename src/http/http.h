@@ -5,6 +5,8 @@
  *
  * A request is collected whole (a body streams into one buffer that the handler may take) and is
  * answered whole or as a stream. Pipelined requests are answered in order, one at a time.
+ * A client that closes, or half-closes, its side while its request is being handled has gone:
+ * that is how a killed process looks. HEAD, 204 and 304 never get a body.
  * One thread: the loop's.
  */
 #pragma once
@@ -34,20 +36,25 @@ struct http_request {
 	bool keep_alive;
 	void *listener_ctx; /* ctx of the listener the connection came in by */
 	void *user;         /* the handler's */
+
+	struct http_conn *conn; /* the server's */
 };
 
 struct http_handler {
-	/* Head is complete, body not read yet: set body_limit, or http_reply() at once to refuse.
-	 * A client that sent Expect: 100-continue gets its 100 after this. May be NULL. */
+	/* Head is complete, body not read yet: set body_limit, or http_reply() at once to refuse
+	 * (after which a small body is skipped; a large one ends the connection). A client that
+	 * sent Expect: 100-continue gets its 100 after this. May be NULL. */
 	void (*on_head)(struct http_request *r);
-	/* A piece of the body has been appended to r->body (for hashing while it streams). May be
-	 * NULL. */
+	/* A piece of the body has been appended to r->body (for hashing while it streams). May
+	 * reply. May be NULL. */
 	void (*on_body)(struct http_request *r, const void *data, size_t len);
 	/* All there. Answer now or later, exactly once. */
 	void (*on_request)(struct http_request *r);
-	/* The client has gone, or timed out, after on_head and before the end of the reply: the
-	 * request is freed after this returns. Not called once the reply has been handed over
-	 * whole. May be NULL. */
+	/* The client has gone, timed out or broken the rules, after the first call of a handler for
+	 * this request and before the end of the reply: forget r, do not reply; it is freed after
+	 * this returns. Called from the loop or from http_listener_close() and http_server_free(),
+	 * never from within http_reply_*(). Not called once the reply has been handed over whole
+	 * or aborted. May be NULL. */
 	void (*on_cancel)(struct http_request *r);
 };
 
@@ -71,19 +78,29 @@ void http_server_free(struct http_server *s); /* closes all connections and list
 struct http_listener *http_listen(struct http_server *s, int fd, void *ctx, struct err *e);
 /* Close the listener and every connection that came in by it (requests are cancelled). */
 void http_listener_close(struct http_listener *l);
+/* Serve a connection made elsewhere; the socket becomes the server's, at failure too. 0 or
+ * -errno. */
+int http_server_adopt(struct http_server *s, int fd, void *ctx);
+/* How many connections are open. */
+size_t http_server_connections(const struct http_server *s);
 
 /* Value of the first header of that name; ptr NULL when absent. */
 struct str http_header(const struct http_request *r, const char *name);
 
 /* Answer whole. Content-Length, Date and Connection are added; other headers are the caller's.
- * Body and headers are copied before return. The request is freed. */
+ * Dropped are headers that would break the framing: those three, Transfer-Encoding, Keep-Alive,
+ * and any with a bad name or a control character in its value. A status outside 200-599 becomes
+ * 502. Body and headers are copied before return. The request is freed. */
 void http_reply(struct http_request *r, unsigned status, const struct http_header *headers,
     size_t header_count, struct str body);
 
 /* Answer as a stream: chunked when length is negative (close-delimited for HTTP/1.0). data() never
  * blocks; it returns how many bytes wait to be sent, so that a producer can pause; on_drain is
- * called when fewer than 64 KiB wait again. end() frees the request. abort() breaks the
- * connection so that the client sees a truncated answer. */
+ * called when fewer than 64 KiB wait again, after data() has returned that much or more (may be
+ * NULL). Small pieces are gathered until the end of the turn. end() frees the request; with a
+ * length, data beyond it is dropped and a short answer ends like abort(). abort() breaks the
+ * connection so that the client sees a truncated answer, and frees the request. Answering HEAD
+ * with a length gives that Content-Length without a body. */
 void http_reply_start(struct http_request *r, unsigned status, const struct http_header *headers,
     size_t header_count, int64_t length, void (*on_drain)(struct http_request *r));
 size_t http_reply_data(struct http_request *r, struct str data);

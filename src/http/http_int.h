@@ -1,0 +1,133 @@
+/* The server inside: what server.c (sockets), conn.c (requests) and reply.c (answers) share. */
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/list.h"
+#include "http/codec.h"
+#include "http/http.h"
+
+#define HTTP_DRAIN_LOW 65536 /* on_drain below this many waiting bytes */
+
+struct http_server {
+	struct loop *loop;
+	struct http_handler handler;
+	struct http_limits limits;
+	struct list listeners;
+	struct list adopted; /* connections without a listener */
+	size_t connections;
+	struct buf scratch; /* the answer being built */
+	char date[40];      /* "Date: ...\r\n" */
+	size_t date_len;
+	int64_t date_until_ns;
+	int64_t warned_ns; /* last complaint about accepting */
+};
+
+struct http_listener {
+	struct loop_io io;
+	struct loop_timer pause; /* set while there are no descriptors to accept with */
+	struct http_server *server;
+	struct list node;
+	struct list connections;
+	void *ctx;
+};
+
+enum conn_phase {
+	CONN_HEAD,    /* between requests, or a head is arriving */
+	CONN_BODY,    /* a body is arriving, or being skipped after an early answer */
+	CONN_HANDLER, /* the handler has the whole request */
+	CONN_STREAM,  /* the handler is answering as a stream */
+	CONN_CLOSING, /* last answer is being sent; then the client has a moment to read it */
+};
+
+/* What the deadline of a connection is for. */
+enum conn_wait { WAIT_NOTHING, WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_SEND, WAIT_DRAIN };
+
+union conn_address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+struct http_conn {
+	struct loop_io io;
+	struct loop_timer timer;
+	struct loop_task task;
+	struct http_server *server;
+	struct list node;
+	void *ctx;
+	union conn_address peer;
+	enum conn_phase phase;
+	enum conn_wait waiting;
+
+	bool busy;     /* a frame below works on this connection: freeing is left to it */
+	bool dead;     /* closed; only the memory is left */
+	bool seen;     /* a handler knows the request: on_cancel is owed */
+	bool skipping; /* body of a request that has been answered already */
+	bool eof;      /* the client has ended its side */
+	bool hung_up;  /* EPOLLRDHUP has been heard */
+	bool blocked;  /* the socket took less than it was given: waiting for EPOLLOUT */
+	bool broken;   /* sending failed */
+	bool shut;     /* our side is ended */
+	bool linger;   /* closing: let the client read the answer before the socket goes */
+
+	/* Of the request at hand and its answer. */
+	bool body_unread; /* some of the body has not been received */
+	bool is_head;
+	bool keep;     /* the connection goes on after this answer */
+	bool bodyless; /* to HEAD, or 204, or 304 */
+	bool counted;  /* has a length, stream_left bytes of which are still owed */
+	bool chunked_out;
+	bool want_drain;
+	uint64_t body_left, body_got;
+	uint64_t stream_left;
+	void (*on_drain)(struct http_request *r);
+
+	int64_t deadline_ns; /* 0: none. The timer may come earlier, and is then set again. */
+	struct buf in;       /* received, not used yet */
+	struct buf bytes;    /* the head of the request at hand; its strings point here */
+	struct buf out;      /* not sent yet */
+	struct http_request *request; /* memory of the request, kept for the next one */
+	size_t header_room;           /* of request->headers */
+	struct arena arena;
+	struct http_chunked chunked_in;
+	struct http_head head;
+};
+
+/* server.c */
+
+/* Serve fd from now on; NULL (and fd closed) when the loop cannot watch it. */
+struct http_conn *conn_new(struct http_server *s, struct list *siblings, int fd, void *ctx);
+/* Close the socket and take the connection out of its server. The memory goes now, or when the
+ * frame that is working on it returns. on_cancel is not called. */
+void conn_close(struct http_conn *c);
+/* The same, after telling the handler that its request is gone. */
+void conn_lose(struct http_conn *c);
+/* The Date header line, made anew once a second. */
+struct str server_date(struct http_server *s);
+
+/* conn.c */
+void conn_on_ready(struct loop_io *io, uint32_t events);
+void conn_on_due(struct loop_timer *t);
+void conn_on_task(struct loop_task *t);
+/* Set deadline and events as the state of the connection wants them. */
+void conn_settle(struct http_conn *c);
+/* May the connection go on after an answer now? Yes if what is left of the request's body is
+ * little enough to be skipped. */
+bool conn_can_continue(const struct http_conn *c);
+/* The answer is handed over: the request goes, the connection turns to what is next. */
+void conn_answered(struct http_conn *c);
+/* Answer on the server's own account, then close. */
+void conn_refuse(struct http_conn *c, unsigned status, const char *why);
+/* Start the time after which the client must have made progress. */
+void conn_wait(struct http_conn *c, enum conn_wait what);
+
+/* reply.c */
+
+/* Send what waits, as far as the socket takes it; a failure sets c->broken. */
+void conn_flush(struct http_conn *c);
+/* Send two pieces, or queue what the socket does not take. */
+void conn_send(struct http_conn *c, struct str first, struct str second);
+/* Send the answer of conn_refuse(). */
+void conn_send_error(struct http_conn *c, unsigned status, const char *why);

@@ -18,7 +18,8 @@ struct store;
 /* Open or create the databases below `dir` (a directory path, made if missing).
  * Blocking, for start-up. */
 struct store *store_open(struct loop *l, const char *dir, struct err *e);
-void store_close(struct store *s); /* waits for what is queued to reach the disk */
+/* Waits for what is queued to reach the disk; callbacks not yet run run inside. NULL is fine. */
+void store_close(struct store *s);
 
 /* ---- keys: (space, key) -> value with a version that counts up from 1 ---- */
 
@@ -35,6 +36,7 @@ struct store_write {
 	void (*done)(struct store_write *w, int result);
 	/* private from here */
 	struct store_op *ops;
+	int result;
 };
 
 #define STORE_ANY (-1)   /* expected version: whatever is there */
@@ -47,7 +49,9 @@ void store_write_init(struct store_write *w, void (*done)(struct store_write *w,
 void store_put(struct store_write *w, const char *space, struct str key, struct str value,
     int64_t expect_version);
 void store_delete(struct store_write *w, const char *space, struct str key, int64_t expect_version);
-/* A queue message; `id` (unique, chosen by the caller) identifies it later. */
+/* A queue message; `id` (unique in its queue, chosen by the caller) identifies it later. One that
+ * is there already fails the write with -EEXIST. Requeue and remove of a message that is gone do
+ * nothing. */
 void store_send(
     struct store_write *w, const char *queue, struct str id, struct str body, int64_t due_ms);
 void store_requeue(

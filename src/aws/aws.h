@@ -130,6 +130,7 @@ struct aws_config {
 	 * decoding, before the handler. */
 	int (*authorize)(void *ctx, struct call *c, const void *in, struct err *e);
 	void *authorize_ctx;
+	int64_t (*now_ms)(void); /* NULL: the wall clock. For tests */
 };
 
 /* config's strings stay the caller's and must outlive the engine. */

@@ -1,0 +1,263 @@
+/*
+ * Who sent the request? Signature Version 4 against the secret that core's function finds. The
+ * head alone tells whether the key exists, before a large body is taken in; the signature is
+ * judged when the body is there, since it covers the body's hash.
+ */
+#include "aws/aws_int.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+
+#include "base/time.h"
+
+#define MISMATCH_TEXT                                                                     \
+	"The request signature we calculated does not match the signature you provided. " \
+	"Check your AWS Secret Access Key and signing method. Consult the service "       \
+	"documentation for details."
+
+int64_t aws_now_ms(const struct aws *a)
+{
+	return a->config.now_ms ? a->config.now_ms() : time_wall_ms();
+}
+
+void aws_sigv4_request(const struct http_request *r, struct sigv4_request *ret)
+{
+	*ret = (struct sigv4_request){.method = r->method,
+	    .path = r->path,
+	    .query = r->query,
+	    .headers = r->headers,
+	    .header_count = r->header_count};
+}
+
+static void copy(char *out, size_t size, struct str s)
+{
+	snprintf(out, size, "%.*s", (int)min_size(s.len, size - 1), s.ptr);
+}
+
+/* A region becomes part of names and ARNs, so it is checked even where nothing is. */
+static bool region_valid(struct str region)
+{
+	if (region.len == 0 || region.len >= 64)
+		return false;
+	for (size_t i = 0; i < region.len; i++) {
+		char c = region.ptr[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-')
+			return false;
+	}
+	return true;
+}
+
+static bool ascii_word(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.ptr[i] <= ' ' || s.ptr[i] > '~')
+			return false;
+	return s.len > 0 && s.len <= 128;
+}
+
+static void dev_principal(
+    const struct aws *a, const struct sigv4_auth *auth, struct aws_principal *ret)
+{
+	*ret = (struct aws_principal){.type = AWS_ROOT};
+	copy(ret->account, sizeof(ret->account), str_from(a->config.account));
+	copy(ret->user_id, sizeof(ret->user_id), str_from(a->config.account));
+	snprintf(ret->arn, sizeof(ret->arn), "arn:aws:iam::%s:root", a->config.account);
+	copy(ret->access_key_id, sizeof(ret->access_key_id),
+	    auth && auth->access_key_id.len ? auth->access_key_id : STR("test"));
+}
+
+static int find_key(struct aws *a, const struct sigv4_auth *auth, struct aws_principal *ret,
+    char secret[AWS_SECRET_SIZE], struct err *e)
+{
+	int r = a->config.find_key(
+	    a->config.find_key_ctx, auth->access_key_id, auth->token, aws_now_ms(a), ret, secret);
+
+	switch (r) {
+	case 0: return 0;
+	case AWS_KEY_EXPIRED:
+		return fail(
+		    e, AWS_EXPIRED_TOKEN, "The security token included in the request is expired");
+	case AWS_KEY_UNKNOWN:
+	case AWS_KEY_TOKEN_INVALID:
+		return fail(
+		    e, AWS_UNKNOWN_KEY, "The security token included in the request is invalid.");
+	default: return err_sys(e, -r, "looking up an access key");
+	}
+}
+
+static int code_of(int sigv4_result)
+{
+	return sigv4_result == SIGV4_INCOMPLETE ? AWS_INCOMPLETE_AUTH : AWS_BAD_SIGNATURE;
+}
+
+/* What the head alone tells of a signed request. */
+static int check_head(
+    struct aws *a, const struct sigv4_request *s, const struct sigv4_auth *auth, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int r;
+
+	if (!region_valid(auth->region) || !ascii_word(auth->access_key_id))
+		return fail(
+		    e, AWS_INCOMPLETE_AUTH, "Credential has an impossible region or key id.");
+	if (a->config.dev)
+		return 0;
+	r = sigv4_check_headers(s, auth, &why);
+	if (r == 0)
+		r = sigv4_check_time(auth, aws_now_ms(a), &why);
+	return r < 0 ? fail(e, code_of(r), "%s", why.msg) : 0;
+}
+
+int aws_access_head(struct aws_request *q, struct err *e)
+{
+	const struct aws_config *config = &q->aws->config;
+	struct sigv4_request s;
+	int r;
+
+	aws_sigv4_request(q->http, &s);
+	if (!q->is_signed) {
+		bool open = (q->route.op && q->route.op->anonymous) ||
+			    (q->route.protocol == AWS_QUERY && !q->route.op);
+
+		if (!config->dev && !open)
+			return fail(e, AWS_MISSING_AUTH, "Missing Authentication Token");
+		if (config->dev)
+			dev_principal(q->aws, NULL, &q->call.principal);
+		copy(q->call.region, sizeof(q->call.region), str_from(config->region));
+		return 0;
+	}
+	r = check_head(q->aws, &s, &q->auth, e);
+	if (r < 0)
+		return r;
+	copy(q->call.region, sizeof(q->call.region), q->auth.region);
+	if (config->dev) {
+		dev_principal(q->aws, &q->auth, &q->call.principal);
+		return 0;
+	}
+	r = find_key(q->aws, &q->auth, &q->call.principal, q->secret, e);
+	if (r == 0 && sigv4_payload_kind(q->auth.payload_hash) == SIGV4_PAYLOAD_HASHED)
+		q->hash = sigv4_hash_new();
+	return r;
+}
+
+/* The hash that the signature covers. */
+static int payload_hash(
+    const struct sigv4_auth *auth, const char body_hash[SIGV4_HEX], struct str *ret, struct err *e)
+{
+	enum sigv4_payload kind = sigv4_payload_kind(auth->payload_hash);
+
+	if (kind == SIGV4_PAYLOAD_INVALID)
+		return fail(e, AWS_BAD_SIGNATURE,
+		    "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, one of the STREAMING- values, "
+		    "or a SHA-256 in hexadecimal digits.");
+	if (!auth->payload_hash.ptr) {
+		*ret = str_from(body_hash);
+		return 0;
+	}
+	*ret = auth->payload_hash;
+	if (kind == SIGV4_PAYLOAD_HASHED && !sigv4_equal(body_hash, auth->payload_hash))
+		return fail(e, AWS_BAD_SIGNATURE,
+		    "The provided 'x-amz-content-sha256' header does not match what was computed.");
+	return 0;
+}
+
+static int verify(struct aws *a, struct arena *arena, const struct sigv4_request *s,
+    const struct sigv4_auth *auth, const char *secret, const char body_hash[SIGV4_HEX],
+    uint8_t key[32], struct err *e)
+{
+	char computed[SIGV4_HEX];
+	struct str hash;
+	int r = payload_hash(auth, body_hash, &hash, e);
+
+	if (r < 0)
+		return r;
+	sigv4_cache_key(&a->cache, secret, auth->date, auth->region, auth->service, key);
+	sigv4_signature(arena, s, auth, key, hash, computed);
+	if (!sigv4_equal(computed, auth->signature))
+		return fail(e, AWS_BAD_SIGNATURE, MISMATCH_TEXT);
+	return 0;
+}
+
+/* Core may not have passed on every piece, so count. */
+static void body_hash(struct aws_request *q, char ret[SIGV4_HEX])
+{
+	if (q->hash && q->hashed == buf_len(&q->body))
+		sigv4_hash_end(q->hash, ret);
+	else
+		sigv4_sha256_hex(buf_str(&q->body), ret);
+}
+
+static int unchunk(struct aws_request *q, const uint8_t *key, struct err *e)
+{
+	enum sigv4_payload kind = sigv4_payload_kind(q->auth.payload_hash);
+	struct err why = ERR_INIT;
+	int r;
+
+	if (kind < SIGV4_PAYLOAD_CHUNKED || kind == SIGV4_PAYLOAD_INVALID)
+		return 0;
+	r = sigv4_chunks_decode(&q->body, kind, &q->auth, key, &why);
+	return r < 0 ? fail(e, code_of(r), "%s", why.msg) : 0;
+}
+
+int aws_access_body(struct aws_request *q, struct err *e)
+{
+	char hash[SIGV4_HEX] = "";
+	struct sigv4_request s;
+	uint8_t key[32];
+	int r;
+
+	if (!q->is_signed) {
+		if (!q->aws->config.dev && !(q->route.op && q->route.op->anonymous))
+			return fail(e, AWS_MISSING_AUTH, "Request is missing Authentication Token");
+		return 0;
+	}
+	if (q->aws->config.dev)
+		return unchunk(q, NULL, e);
+	aws_sigv4_request(q->http, &s);
+	if (sigv4_payload_kind(q->auth.payload_hash) == SIGV4_PAYLOAD_HASHED)
+		body_hash(q, hash);
+	r = verify(q->aws, &q->arena, &s, &q->auth, q->secret, hash, key, e);
+	if (r == 0)
+		r = unchunk(q, key, e);
+	OPENSSL_cleanse(key, sizeof(key));
+	return r;
+}
+
+int aws_authenticate(struct aws *a, struct http_request *r, const char *signing_name,
+    struct aws_principal *ret, struct err *e)
+{
+	char secret[AWS_SECRET_SIZE], hash[SIGV4_HEX];
+	struct aws_principal who;
+	struct sigv4_request s;
+	struct sigv4_auth auth;
+	struct err why = ERR_INIT;
+	uint8_t key[32];
+	int result;
+
+	if (a->config.dev) {
+		dev_principal(a, NULL, ret);
+		return 0;
+	}
+	aws_sigv4_request(r, &s);
+	result = sigv4_parse(r->arena, &s, &auth, &why);
+	if (result == SIGV4_UNSIGNED)
+		return fail(e, AWS_MISSING_AUTH, "Missing Authentication Token");
+	if (result < 0)
+		return fail(e, AWS_INCOMPLETE_AUTH, "%s", why.msg);
+	if (!str_is(auth.service, signing_name))
+		return fail(e, AWS_BAD_SIGNATURE,
+		    "Credential should be scoped to correct service: '%s'.", signing_name);
+	result = check_head(a, &s, &auth, e);
+	if (result == 0)
+		result = find_key(a, &auth, &who, secret, e);
+	if (result < 0)
+		return result;
+	sigv4_sha256_hex(buf_str(&r->body), hash);
+	result = verify(a, r->arena, &s, &auth, secret, hash, key, e);
+	OPENSSL_cleanse(secret, sizeof(secret));
+	OPENSSL_cleanse(key, sizeof(key));
+	if (result == 0)
+		*ret = who;
+	return result;
+}

@@ -1,0 +1,215 @@
+/* What handlers use: values for the output, errors with more to say, waiting, event streams. */
+#include "aws/aws_int.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "aws/eventstream.h"
+
+const char *call_str(struct call *c, const char *s)
+{
+	return s ? arena_strdup(c->arena, s) : NULL;
+}
+
+const char *call_strn(struct call *c, struct str s)
+{
+	return s.ptr ? arena_strndup(c->arena, s.ptr, s.len) : NULL;
+}
+
+static char *format(struct arena *a, const char *fmt, va_list ap)
+{
+	va_list again;
+	char *out;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	check(n >= 0);
+	out = arena_alloc(a, (size_t)n + 1);
+	vsnprintf(out, (size_t)n + 1, fmt, ap);
+	return out;
+}
+
+const char *call_printf(struct call *c, const char *fmt, ...)
+{
+	va_list ap;
+	char *out;
+
+	va_start(ap, fmt);
+	out = format(c->arena, fmt, ap);
+	va_end(ap);
+	return out;
+}
+
+const int64_t *call_int(struct call *c, int64_t v)
+{
+	int64_t *p = arena_new(c->arena, int64_t);
+
+	*p = v;
+	return p;
+}
+
+const bool *call_bool(struct call *c, bool v)
+{
+	bool *p = arena_new(c->arena, bool);
+
+	*p = v;
+	return p;
+}
+
+const double *call_double(struct call *c, double v)
+{
+	double *p = arena_new(c->arena, double);
+
+	*p = v;
+	return p;
+}
+
+const struct str *call_blob(struct call *c, struct str s)
+{
+	struct str *p = arena_new(c->arena, struct str);
+
+	*p = s;
+	return p;
+}
+
+int call_fail(struct call *c, struct err *e, int code, const char *fmt, ...)
+{
+	struct aws_request *q = aws_request_of(c);
+	va_list ap;
+
+	va_start(ap, fmt);
+	q->message = format(c->arena, fmt, ap);
+	va_end(ap);
+	return fail(e, code, "%s", q->message);
+}
+
+void call_error_member(struct call *c, const char *name, const char *text)
+{
+	struct aws_request *q = aws_request_of(c);
+
+	check(q->error_member_count < AWS_ERROR_MEMBERS_MAX);
+	q->error_members[q->error_member_count++] =
+	    (struct aws_pair){name, arena_strdup(c->arena, text)};
+}
+
+struct buf call_take_body(struct call *c)
+{
+	struct aws_request *q = aws_request_of(c);
+	struct buf body = q->body;
+
+	q->body = (struct buf)BUF_INIT;
+	return body;
+}
+
+void call_header(struct call *c, const char *name, const char *value)
+{
+	struct aws_request *q = aws_request_of(c);
+	char *text = arena_strdup(c->arena, value);
+
+	check(q->header_count < AWS_REPLY_HEADERS_MAX);
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7F)
+			*p = ' ';
+	q->headers[q->header_count++] =
+	    (struct http_header){str_from(arena_strdup(c->arena, name)), str_from(text)};
+}
+
+void call_set_request_id(struct call *c, const char *id)
+{
+	check(strlen(id) == 36);
+	memcpy(c->request_id, id, sizeof(c->request_id));
+}
+
+void call_on_stop(struct call *c, void (*fn)(struct call *c))
+{
+	aws_request_of(c)->on_stop = fn;
+}
+
+void call_reply(struct call *c, int result, const struct err *e)
+{
+	struct aws_request *q = aws_request_of(c);
+
+	check(result <= 0 && (result == 0 || e));
+	if (q->in_handler) {
+		/* Before the handler has returned: keep it until it has. */
+		check(!q->early && q->stage == AWS_RUNNING);
+		q->early = true;
+		q->outcome = result;
+		if (e)
+			q->outcome_err = *e;
+		return;
+	}
+	check(q->stage == AWS_PENDING);
+	if (result == 0)
+		aws_reply_result(q);
+	else
+		aws_reply_error(q, e);
+}
+
+/* ---- event streams ---- */
+
+static void drained(struct http_request *r)
+{
+	struct aws_request *q = r->user;
+
+	if (q->on_drain)
+		q->on_drain(&q->call);
+}
+
+void call_stream_start(struct call *c, void (*on_drain)(struct call *c))
+{
+	struct aws_request *q = aws_request_of(c);
+	struct http_header headers[AWS_HEADERS_MAX];
+	size_t count = aws_reply_headers(q, headers);
+
+	check(q->on_stop && (q->stage == AWS_PENDING || q->stage == AWS_RUNNING));
+	check(count < AWS_HEADERS_MAX);
+	/* The model's Content-Type member of InvokeWithResponseStream is that of the payload; the
+	 * stream itself has one type only. */
+	for (size_t i = 0; i < count; i++)
+		if (str_eq_nocase(headers[i].name, STR("Content-Type")))
+			headers[i--] = headers[--count];
+	headers[count++] =
+	    (struct http_header){STR("Content-Type"), STR("application/vnd.amazon.eventstream")};
+	q->stage = AWS_STREAMS;
+	q->on_drain = on_drain;
+	http_reply_start(q->http, aws_reply_status(q), headers, count, -1, drained);
+}
+
+size_t call_stream_event(
+    struct call *c, const char *type, const char *content_type, struct str payload)
+{
+	struct aws_request *q = aws_request_of(c);
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	check(q->stage == AWS_STREAMS);
+	eventstream_append(&b, type, content_type, payload);
+	return http_reply_data(q->http, buf_str(&b));
+}
+
+static void finish(struct call *c, void (*end)(struct http_request *r))
+{
+	struct aws_request *q = aws_request_of(c);
+	struct http_request *r = q->http;
+
+	check(q->stage == AWS_STREAMS);
+	q->http = NULL;
+	r->user = NULL;
+	end(r);
+	if (q->in_handler)
+		q->ended = true;
+	else
+		aws_request_free(q);
+}
+
+void call_stream_end(struct call *c)
+{
+	finish(c, http_reply_end);
+}
+
+void call_stream_abort(struct call *c)
+{
+	finish(c, http_reply_abort);
+}

@@ -1,0 +1,294 @@
+/*
+ * The life of a request: head (route, is the key known?), body (hash while it streams), then
+ * authenticate, decode, validate, authorise, call, answer. A request owns its arena and its body,
+ * so that a large body can be decoded on a worker even if the client goes away meanwhile.
+ */
+#include "aws/aws_int.h"
+
+#include <openssl/crypto.h>
+
+#include "base/log.h"
+#include "base/rand.h"
+
+#define REFUSED_BODY_MAX (64 * 1024)
+#define DEFAULT_BODY_MAX (1024 * 1024)
+
+struct aws *aws_new(struct loop *l, const struct aws_config *config)
+{
+	struct aws *a = xcalloc(1, sizeof(*a));
+
+	check(config->account && config->region && (config->dev || config->find_key));
+	a->loop = l;
+	a->config = *config;
+	return a;
+}
+
+void aws_free(struct aws *a)
+{
+	if (!a)
+		return;
+	OPENSSL_cleanse(&a->cache, sizeof(a->cache));
+	free(a);
+}
+
+void aws_service_add(struct aws *a, const struct aws_service *s, void *ctx)
+{
+	check(a->service_count < AWS_SERVICES_MAX);
+	a->services[a->service_count++] = (struct aws_registered){s, ctx};
+}
+
+void aws_request_free(struct aws_request *q)
+{
+	sigv4_hash_free(q->hash);
+	buf_done(&q->body);
+	arena_done(&q->arena);
+	OPENSSL_cleanse(q->secret, sizeof(q->secret));
+	free(q);
+}
+
+/* ---- head ---- */
+
+static int look_at_head(struct aws_request *q, struct err *e)
+{
+	struct sigv4_request s;
+	struct err why = ERR_INIT;
+	int r;
+
+	aws_sigv4_request(q->http, &s);
+	r = sigv4_parse(&q->arena, &s, &q->auth, &why);
+	q->is_signed = r == 0;
+	aws_route_head(q->aws, q->http, q->is_signed ? q->auth.service : STR_NULL, &q->route);
+	if (r < 0 && r != SIGV4_UNSIGNED && !q->aws->config.dev)
+		return fail(e, AWS_INCOMPLETE_AUTH, "%s", why.msg);
+	r = aws_access_head(q, e);
+	if (r < 0)
+		return r;
+	/* An operation of the query protocol is named in the body. */
+	if (q->route.protocol != AWS_QUERY && (!q->route.op || !q->route.op->handler))
+		return aws_unknown_op(&q->route, NULL, NULL, e);
+	return 0;
+}
+
+static size_t body_max(const struct aws_request *q)
+{
+	if (q->refused)
+		return REFUSED_BODY_MAX;
+	return q->route.op ? q->route.op->body_max : DEFAULT_BODY_MAX;
+}
+
+static bool announced_too_large(const struct http_request *r, size_t max)
+{
+	struct str length = http_header(r, "Content-Length");
+	int64_t n;
+
+	return length.ptr && (!str_to_int64(length, 0, INT64_MAX, &n) || (uint64_t)n > max);
+}
+
+static void refuse_too_large(struct aws_request *q)
+{
+	struct err e = ERR_INIT;
+
+	fail(&e, AWS_TOO_LARGE, "Request must be smaller than %zu bytes for the %s operation",
+	    body_max(q), q->route.op ? q->route.op->name : "requested");
+	aws_reply_error(q, q->refused ? &q->refusal : &e);
+}
+
+void aws_on_head(struct aws *a, struct http_request *r)
+{
+	struct aws_request *q = xcalloc(1, sizeof(*q));
+
+	r->user = q;
+	q->aws = a;
+	q->http = r;
+	q->call.http = r;
+	q->call.arena = &q->arena;
+	arena_init(&q->arena);
+	rand_uuid(q->call.request_id);
+	q->refused = look_at_head(q, &q->refusal) < 0;
+	q->call.op = q->route.op;
+	r->body_limit = body_max(q);
+	if (announced_too_large(r, r->body_limit))
+		refuse_too_large(q);
+}
+
+void aws_on_body(struct http_request *r, const void *data, size_t len)
+{
+	struct aws_request *q = r->user;
+
+	if (!q || !q->hash)
+		return;
+	sigv4_hash_add(q->hash, data, len);
+	q->hashed += len;
+}
+
+/* ---- the call ---- */
+
+static void settle(struct aws_request *q, int result, const struct err *e)
+{
+	if (result == 0)
+		aws_reply_result(q);
+	else
+		aws_reply_error(q, e);
+}
+
+static void run(struct aws_request *q)
+{
+	const struct aws_op *op = q->call.op;
+	struct err e = ERR_INIT;
+	int r = 0;
+
+	q->call.out = arena_alloc(&q->arena, max_size(op->out ? op->out->size : 0, 1));
+	if (q->aws->config.authorize)
+		r = q->aws->config.authorize(q->aws->config.authorize_ctx, &q->call, q->in, &e);
+	q->stage = AWS_RUNNING;
+	q->in_handler = true;
+	if (r == 0)
+		r = op->run(&q->call, q->in, q->call.out, &e);
+	q->in_handler = false;
+	if (r != CALL_PENDING) {
+		check(!q->early && q->stage == AWS_RUNNING && r <= 0);
+		settle(q, r, &e);
+		return;
+	}
+	check(q->on_stop);
+	if (q->ended)
+		aws_request_free(q);
+	else if (q->early)
+		settle(q, q->outcome, &q->outcome_err);
+	else if (q->stage == AWS_RUNNING)
+		q->stage = AWS_PENDING;
+}
+
+static void validate_and_run(struct aws_request *q)
+{
+	const struct aws_op *op = q->call.op;
+	struct err e = ERR_INIT;
+	const char *text;
+
+	if (op->in && aws_validate(&q->arena, op->in, q->in, &text)) {
+		call_fail(&q->call, &e, AWS_VALIDATION, "%s", text);
+		aws_reply_error(q, &e);
+		return;
+	}
+	run(q);
+}
+
+static int decode(struct aws_request *q, struct err *e)
+{
+	const struct aws_shape *in = q->call.op->in;
+
+	if (!in)
+		return 0;
+	if (q->route.protocol == AWS_QUERY)
+		return aws_decode_query(&q->arena, in, &q->params, q->in, e);
+	return aws_decode_json(&q->arena, in, buf_str(&q->body), q->in, e);
+}
+
+static void finish_decoding(struct aws_request *q, int r, struct err *e)
+{
+	const struct aws_shape *in = q->call.op->in;
+
+	if (r == 0 && in && q->route.protocol == AWS_REST_JSON)
+		r = aws_decode_http(&q->arena, in, q->http, &q->route, q->in, e);
+	if (r < 0)
+		aws_reply_error(q, e);
+	else
+		validate_and_run(q);
+}
+
+static void decode_on_worker(struct loop_work *w)
+{
+	struct aws_request *q = container_of(w, struct aws_request, decoding.work);
+
+	q->decoding.result = decode(q, &q->decoding.err);
+}
+
+static void decoded(struct loop_work *w)
+{
+	struct aws_request *q = container_of(w, struct aws_request, decoding.work);
+
+	if (q->gone)
+		aws_request_free(q);
+	else
+		finish_decoding(q, q->decoding.result, &q->decoding.err);
+}
+
+static void start_decoding(struct aws_request *q)
+{
+	const struct aws_op *op = q->call.op;
+	struct err e = ERR_INIT;
+	int r;
+
+	q->in = arena_alloc(&q->arena, max_size(op->in ? op->in->size : 0, 1));
+	if (q->aws->loop && q->route.protocol != AWS_QUERY &&
+	    buf_len(&q->body) >= AWS_OFFLOAD_MIN) {
+		q->stage = AWS_DECODING;
+		q->decoding.work.run = decode_on_worker;
+		q->decoding.work.done = decoded;
+		loop_work_start(q->aws->loop, &q->decoding.work);
+		return;
+	}
+	r = decode(q, &e);
+	finish_decoding(q, r, &e);
+}
+
+/* Everything between the last byte and the handler that can be refused. */
+static int identify(struct aws_request *q, struct err *e)
+{
+	int r;
+
+	if (q->refused) {
+		*e = q->refusal;
+		return -EINVAL;
+	}
+	if (q->route.protocol == AWS_QUERY) {
+		r = aws_params_parse(&q->arena, q->http->query, buf_str(&q->body), &q->params, e);
+		if (r < 0)
+			return r;
+		aws_route_form(q->aws, &q->params, &q->route);
+	}
+	r = aws_access_body(q, e);
+	if (r < 0)
+		return r;
+	if (!q->route.op || !q->route.op->handler)
+		return aws_unknown_op(&q->route, aws_params_get(&q->params, "Action"),
+		    aws_params_get(&q->params, "Version"), e);
+	q->call.op = q->route.op;
+	q->call.service = q->route.service;
+	q->call.ctx = q->route.registered->ctx;
+	memcpy(q->call.account,
+	    q->call.principal.account[0] ? q->call.principal.account : q->aws->config.account,
+	    sizeof(q->call.account));
+	return 0;
+}
+
+void aws_on_request(struct http_request *r)
+{
+	struct aws_request *q = r->user;
+	struct err e = ERR_INIT;
+
+	q->body = r->body;
+	r->body = (struct buf)BUF_INIT;
+	if (identify(q, &e) < 0)
+		aws_reply_error(q, &e);
+	else
+		start_decoding(q);
+}
+
+void aws_on_cancel(struct http_request *r)
+{
+	struct aws_request *q = r->user;
+
+	if (!q)
+		return;
+	r->user = NULL;
+	q->http = NULL;
+	q->call.http = NULL;
+	if (q->stage == AWS_DECODING) {
+		q->gone = true;
+		return;
+	}
+	if (q->stage == AWS_PENDING || q->stage == AWS_STREAMS)
+		q->on_stop(&q->call);
+	aws_request_free(q);
+}

@@ -1,0 +1,215 @@
+/*
+ * Which operation is it? The signature's scope names the service; without one, X-Amz-Target or the
+ * path does. rest-json by method and URI template, json by target, query by Action and Version.
+ */
+#include "aws/aws_int.h"
+
+/* One segment of the template against one of the path. */
+static bool match_segment(struct aws_route *route, struct str want, struct str got)
+{
+	if (want.len < 2 || want.ptr[0] != '{')
+		return str_eq(want, got);
+	if (got.len == 0 || route->label_count == AWS_LABELS_MAX)
+		return false;
+	route->labels[route->label_count++] = (struct aws_label){{want.ptr + 1, want.len - 2}, got};
+	return true;
+}
+
+static bool greedy(struct str segment)
+{
+	return segment.len > 3 && segment.ptr[0] == '{' && segment.ptr[segment.len - 2] == '+';
+}
+
+static struct str without_last_slash(struct str path)
+{
+	if (path.len > 1 && path.ptr[path.len - 1] == '/')
+		path.len--;
+	return path;
+}
+
+/* How well the path fits: 0 not at all, else 1 + number of literal segments. */
+static unsigned match_path(struct aws_route *route, struct str template, struct str path)
+{
+	unsigned score = 1;
+
+	template = without_last_slash(template);
+	path = without_last_slash(path);
+	while (template.ptr && path.ptr) {
+		struct str want = str_cut(&template, '/'), got;
+
+		if (greedy(want)) {
+			want.len--; /* "{Key+}" is stored as "Key" */
+			return match_segment(route, want, path) ? score : 0;
+		}
+		got = str_cut(&path, '/');
+		if (!match_segment(route, want, got))
+			return 0;
+		score += want.len && want.ptr[0] != '{';
+	}
+	return template.ptr || path.ptr ? 0 : score;
+}
+
+static bool has_parameter(struct str query, struct str wanted)
+{
+	while (query.ptr)
+		if (str_eq(str_cut(&query, '&'), wanted))
+			return true;
+	return false;
+}
+
+static unsigned match_op(
+    struct aws_route *route, const struct aws_op *op, const struct http_request *r)
+{
+	struct str query = str_from(op->uri), path = str_cut(&query, '?');
+	unsigned score;
+
+	route->label_count = 0;
+	if (!str_is(r->method, op->method))
+		return 0;
+	score = match_path(route, path, r->path);
+	while (score && query.ptr) {
+		if (!has_parameter(r->query, str_cut(&query, '&')))
+			return 0;
+		score++;
+	}
+	return score;
+}
+
+/* The best fit wins: "?List=ALL" before the same path without. */
+static bool route_rest(
+    const struct aws_registered *g, const struct http_request *r, struct aws_route *ret)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 0; i < g->service->op_count; i++) {
+		struct aws_route route = *ret;
+		unsigned score = match_op(&route, &g->service->ops[i], r);
+
+		if (score <= best)
+			continue;
+		best = score;
+		*ret = route;
+		ret->op = &g->service->ops[i];
+	}
+	return best > 0;
+}
+
+static const struct aws_op *find_op(const struct aws_service *s, struct str name)
+{
+	size_t lo = 0, hi = s->op_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		struct str have = str_from(s->ops[mid].name);
+		int r = memcmp(name.ptr, have.ptr, min_size(name.len, have.len));
+
+		if (r == 0)
+			r = (name.len > have.len) - (name.len < have.len);
+		if (r == 0)
+			return &s->ops[mid];
+		if (r < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return NULL;
+}
+
+static void choose(struct aws_route *route, const struct aws_registered *g)
+{
+	route->registered = g;
+	route->service = g->service;
+	route->protocol = g->service->protocol;
+}
+
+static const struct aws_registered *by_scope(struct aws *a, struct str scope_service)
+{
+	for (size_t i = 0; i < a->service_count; i++)
+		if (str_is(scope_service, a->services[i].service->signing_name))
+			return &a->services[i];
+	return NULL;
+}
+
+static const struct aws_registered *by_target(struct aws *a, struct str prefix)
+{
+	for (size_t i = 0; i < a->service_count; i++)
+		if (a->services[i].service->target &&
+		    str_is(prefix, a->services[i].service->target))
+			return &a->services[i];
+	return NULL;
+}
+
+static bool by_path(struct aws *a, const struct http_request *r, struct aws_route *ret)
+{
+	for (size_t i = 0; i < a->service_count; i++) {
+		if (a->services[i].service->protocol != AWS_REST_JSON ||
+		    !route_rest(&a->services[i], r, ret))
+			continue;
+		choose(ret, &a->services[i]);
+		return true;
+	}
+	return false;
+}
+
+static void route_target(const struct aws_registered *g, struct str target, struct aws_route *ret)
+{
+	struct str prefix = str_cut(&target, '.');
+
+	if (g->service->target && str_is(prefix, g->service->target) && target.len)
+		ret->op = find_op(g->service, target);
+}
+
+void aws_route_head(
+    struct aws *a, const struct http_request *r, struct str scope_service, struct aws_route *ret)
+{
+	struct str target = http_header(r, "X-Amz-Target"), rest = target;
+	const struct aws_registered *g = NULL;
+
+	*ret = (struct aws_route){0};
+	if (scope_service.ptr)
+		g = by_scope(a, scope_service);
+	else if (target.ptr)
+		g = by_target(a, str_cut(&rest, '.'));
+	ret->protocol = target.ptr ? AWS_JSON : AWS_REST_JSON;
+	if (!g) {
+		/* Unsigned: the path tells, or else the form in the body. */
+		if (!scope_service.ptr && !target.ptr && !by_path(a, r, ret) &&
+		    str_is(r->path, "/"))
+			ret->protocol = AWS_QUERY;
+		return;
+	}
+	choose(ret, g);
+	if (ret->protocol == AWS_REST_JSON)
+		route_rest(g, r, ret);
+	else if (ret->protocol == AWS_JSON && target.ptr)
+		route_target(g, target, ret);
+}
+
+void aws_route_form(struct aws *a, const struct aws_params *p, struct aws_route *route)
+{
+	const char *action = aws_params_get(p, "Action"), *version = aws_params_get(p, "Version");
+
+	for (size_t i = 0; i < a->service_count && !route->service; i++) {
+		const struct aws_service *s = a->services[i].service;
+
+		if (s->protocol == AWS_QUERY && version && strcmp(s->version, version) == 0)
+			choose(route, &a->services[i]);
+	}
+	if (route->service && action && version && strcmp(route->service->version, version) == 0)
+		route->op = find_op(route->service, str_from(action));
+}
+
+int aws_unknown_op(
+    const struct aws_route *route, const char *name, const char *version, struct err *e)
+{
+	if (route->protocol == AWS_QUERY)
+		return fail(e, AWS_UNKNOWN_OP, "Could not find operation %.100s for version %.40s",
+		    name ? name : "(no Action given)", version ? version : "NO_VERSION_SPECIFIED");
+	if (!route->service)
+		return fail(e, AWS_UNKNOWN_OP,
+		    "This server does not have the service that the request is for.");
+	if (route->op)
+		return fail(e, AWS_UNKNOWN_OP, "This server does not implement %s of %s.",
+		    route->op->name, route->service->name);
+	return fail(e, AWS_UNKNOWN_OP, "There is no such operation in %s.", route->service->name);
+}

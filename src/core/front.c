@@ -1,0 +1,66 @@
+/* Who gets a request. See front.h. Loop thread. */
+#include "core/front.h"
+
+#include "aws/aws.h"
+#include "core/pages.h"
+#include "service/lambda/lambda.h"
+#include "service/lambda/url.h"
+
+/* One server process, one front door. */
+static const struct front_parts *parts;
+
+enum owner { OWNER_AWS, OWNER_URL, OWNER_PAGES };
+
+static enum owner owner_of(const struct http_request *r)
+{
+	if (str_has_prefix(r->path, "/_mayfly/"))
+		return str_has_prefix(r->path, URL_PATH_PREFIX) ? OWNER_URL : OWNER_PAGES;
+	return url_is_host(http_header(r, "host")) ? OWNER_URL : OWNER_AWS;
+}
+
+static void on_head(struct http_request *r)
+{
+	switch (owner_of(r)) {
+	case OWNER_AWS: aws_on_head(parts->aws, r); break;
+	case OWNER_URL: url_on_head(parts->lambda, r); break;
+	case OWNER_PAGES: break;
+	}
+}
+
+static void on_body(struct http_request *r, const void *data, size_t len)
+{
+	if (owner_of(r) == OWNER_AWS)
+		aws_on_body(r, data, len);
+}
+
+static void on_request(struct http_request *r)
+{
+	switch (owner_of(r)) {
+	case OWNER_AWS: aws_on_request(r); break;
+	case OWNER_URL: url_on_request(parts->lambda, r); break;
+	case OWNER_PAGES: pages_on_request(parts, r); break;
+	}
+}
+
+static void on_cancel(struct http_request *r)
+{
+	switch (owner_of(r)) {
+	case OWNER_AWS: aws_on_cancel(r); break;
+	case OWNER_URL: url_on_cancel(r); break;
+	case OWNER_PAGES: pages_on_cancel(r); break;
+	}
+}
+
+struct http_server *front_open(const struct front_parts *p)
+{
+	static const struct http_handler handler = {
+	    .on_head = on_head, .on_body = on_body, .on_request = on_request, .on_cancel = on_cancel};
+
+	parts = p;
+	return http_server_new(p->loop, &handler, &http_limits_default);
+}
+
+void front_close(struct http_server *s)
+{
+	http_server_free(s);
+}

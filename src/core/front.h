@@ -1,0 +1,28 @@
+/*
+ * The front door: every request that comes in by any listener, and whose it is. Function URLs and
+ * the server's own pages are told apart by host and path; the rest is for the AWS engine.
+ */
+#pragma once
+
+#include "http/http.h"
+
+struct front;
+struct aws;
+struct lambda;
+struct meter;
+struct invoke;
+struct boxes;
+
+struct front_parts {
+	struct loop *loop;
+	struct aws *aws;
+	struct lambda *lambda;
+	struct meter *meter;
+	struct invoke *invoke;
+	struct boxes *boxes;
+	bool dev;
+};
+
+/* The parts are filled in before the loop runs; the struct is the caller's. */
+struct http_server *front_open(const struct front_parts *parts);
+void front_close(struct http_server *s);

@@ -1,0 +1,232 @@
+/* The server's own pages. See pages.h. Loop thread. */
+#include "core/pages.h"
+
+#include <stdio.h>
+
+#include "aws/aws.h"
+#include "base/time.h"
+#include "box/box.h"
+#include "invoke/invoke.h"
+#include "meter/meter.h"
+#include "service/lambda/lambda.h"
+
+static void reply_json(struct http_request *r, unsigned status, struct str body)
+{
+	const struct http_header type = {STR("content-type"), STR("application/json")};
+
+	http_reply(r, status, &type, 1, body);
+}
+
+static void reply_error(struct http_request *r, unsigned status, const char *message)
+{
+	struct buf b = BUF_INIT;
+
+	buf_puts(&b, "{\"message\":");
+	buf_json_string(&b, str_from(message));
+	buf_putc(&b, '}');
+	reply_json(r, status, buf_str(&b));
+	buf_done(&b);
+}
+
+/* ---- status ---- */
+
+static void status_page(const struct front_parts *p, struct http_request *r)
+{
+	struct invoke_counts c;
+	struct buf b = BUF_INIT;
+	unsigned all, pooled;
+	uint64_t bytes;
+
+	invoke_count(p->invoke, &c);
+	boxes_count(p->boxes, &all, &pooled, &bytes);
+	buf_printf(&b,
+	    "{\"version\":\"" MAYFLY_VERSION "\",\"invocations\":%" PRIu64 ",\"errors\":%" PRIu64
+	    ",\"throttles\":%" PRIu64 ",\"cold_starts\":%" PRIu64
+	    ",\"running\":%u,\"environments\":%u,\"events\":%u,\"boxes\":%u,\"pooled_boxes\":%u,"
+	    "\"pool_bytes\":%" PRIu64 ",\"slowest_callback_us\":%" PRId64 "}\n",
+	    c.invocations, c.errors, c.throttles, c.cold_starts, c.running, c.environments, c.events,
+	    all, pooled, bytes, loop_slowest_ns(p->loop) / 1000);
+	reply_json(r, 200, buf_str(&b));
+	buf_done(&b);
+}
+
+/* ---- bill ---- */
+
+struct bill {
+	struct http_request *r; /* NULL: the client has gone */
+	enum meter_group by;
+};
+
+static struct str parameter(const struct http_request *r, const char *name)
+{
+	struct str rest = r->query;
+
+	while (rest.ptr) {
+		struct str value = str_cut(&rest, '&'), key = str_cut(&value, '=');
+
+		if (str_is(key, name))
+			return value;
+	}
+	return STR_NULL;
+}
+
+/* Dollars with ten decimals: what a row costs is far below a cent. */
+static void add_money(struct buf *b, const char *name, int64_t nano_usd)
+{
+	buf_printf(b, ",\"%s\":\"%" PRId64 ".%09" PRId64 "0\"", name, nano_usd / 1000000000,
+	    nano_usd % 1000000000);
+}
+
+static void add_row(struct buf *b, const struct meter_row *row, enum meter_group by)
+{
+	char day[TIME_ISO_SIZE];
+
+	buf_putc(b, '{');
+	if (by == METER_BY_FUNCTION || by == METER_BY_FUNCTION_DAY) {
+		buf_puts(b, "\"function\":");
+		buf_json_string(b, row->function);
+		buf_puts(b, ",\"region\":");
+		buf_json_string(b, row->region);
+		buf_putc(b, ',');
+	}
+	if (by == METER_BY_DAY || by == METER_BY_FUNCTION_DAY) {
+		time_format_iso(row->day_ms, day);
+		buf_printf(b, "\"day\":\"%.10s\",", day);
+	}
+	buf_printf(b,
+	    "\"requests\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"cold_starts\":%" PRIu64
+	    ",\"duration_ms\":%.3f,\"billed_ms\":%" PRIu64 ",\"gb_seconds\":%.6f",
+	    row->requests, row->errors, row->cold_starts, (double)row->duration_us / 1000,
+	    row->billed_ms, (double)row->compute_mb_ms / 1024000);
+	add_money(b, "request_usd", row->request_nanousd);
+	add_money(b, "compute_usd", row->compute_nanousd);
+	add_money(b, "tmp_usd", row->tmp_nanousd);
+	add_money(b, "total_usd", row->request_nanousd + row->compute_nanousd + row->tmp_nanousd);
+	buf_putc(b, '}');
+}
+
+static void add_up(struct meter_row *total, const struct meter_row *row)
+{
+	total->requests += row->requests;
+	total->errors += row->errors;
+	total->cold_starts += row->cold_starts;
+	total->duration_us += row->duration_us;
+	total->billed_ms += row->billed_ms;
+	total->compute_mb_ms += row->compute_mb_ms;
+	total->tmp_mb_ms += row->tmp_mb_ms;
+	total->request_nanousd += row->request_nanousd;
+	total->compute_nanousd += row->compute_nanousd;
+	total->tmp_nanousd += row->tmp_nanousd;
+}
+
+static void on_rows(void *ctx, int result, const struct meter_row *rows, size_t count)
+{
+	struct bill *bill = ctx;
+	struct meter_row total = {0};
+	struct buf b = BUF_INIT;
+
+	if (bill->r && result < 0) {
+		reply_error(bill->r, 500, "The usage ledger cannot be read: see the server's log.");
+	} else if (bill->r) {
+		buf_puts(&b, "{\"rows\":[");
+		for (size_t i = 0; i < count; i++) {
+			buf_puts(&b, i ? "," : "");
+			add_row(&b, &rows[i], bill->by);
+			add_up(&total, &rows[i]);
+		}
+		buf_puts(&b, "],\"total\":");
+		add_row(&b, &total, METER_BY_TOTAL);
+		buf_puts(&b, "}\n");
+		reply_json(bill->r, 200, buf_str(&b));
+	}
+	buf_done(&b);
+	free(bill);
+}
+
+static bool parse_group(struct str by, enum meter_group *ret)
+{
+	if (!by.len || str_is(by, "function"))
+		*ret = METER_BY_FUNCTION;
+	else if (str_is(by, "day"))
+		*ret = METER_BY_DAY;
+	else if (str_is(by, "total"))
+		*ret = METER_BY_TOTAL;
+	else
+		return false;
+	return true;
+}
+
+/* A date parameter, percent-decoded; absent leaves *ms as it is. */
+static bool parse_date(const struct http_request *r, const char *name, int64_t *ms)
+{
+	struct str value = parameter(r, name);
+	char *out = arena_alloc(r->arena, value.len + 1);
+	ssize_t n;
+
+	if (!value.len)
+		return true;
+	n = url_decode(value, false, out);
+	return n > 0 && time_parse_iso((struct str){out, (size_t)n}, ms);
+}
+
+static void bill_page(const struct front_parts *p, struct http_request *r)
+{
+	int64_t from = 0, to = INT64_MAX;
+	enum meter_group by;
+	struct bill *bill;
+
+	if (!parse_group(parameter(r, "by"), &by)) {
+		reply_error(r, 400, "by is 'function', 'day' or 'total'.");
+		return;
+	}
+	if (!parse_date(r, "from", &from) || !parse_date(r, "to", &to)) {
+		reply_error(r, 400, "from and to are dates such as 2026-11-23 or 2026-11-23T10:00:00Z.");
+		return;
+	}
+	bill = xcalloc(1, sizeof(*bill));
+	bill->r = r;
+	bill->by = by;
+	r->user = bill;
+	meter_query(p->meter, from, to, STR_NULL, STR_NULL, by, on_rows, bill);
+}
+
+/* ---- routing ---- */
+
+static bool signed_by_somebody(const struct front_parts *p, struct http_request *r)
+{
+	struct aws_principal who;
+	struct err e = ERR_INIT;
+
+	if (aws_authenticate(p->aws, r, "lambda", &who, &e) >= 0 &&
+	    (p->dev || who.type != AWS_ANONYMOUS))
+		return true;
+	reply_error(r, 403, e.msg[0] ? e.msg : "Sign this request (SigV4, service lambda).");
+	return false;
+}
+
+void pages_on_request(const struct front_parts *p, struct http_request *r)
+{
+	if (str_has_prefix(r->path, LAMBDA_CODE_PATH)) {
+		lambda_code_request(p->lambda, r);
+	} else if (!str_is(r->method, "GET")) {
+		reply_error(r, 405, "Only GET is answered here.");
+	} else if (str_is(r->path, "/_mayfly/health")) {
+		reply_json(r, 200, STR("{\"status\":\"ready\"}\n"));
+	} else if (str_is(r->path, "/_mayfly/status")) {
+		if (signed_by_somebody(p, r))
+			status_page(p, r);
+	} else if (str_is(r->path, "/_mayfly/bill")) {
+		if (signed_by_somebody(p, r))
+			bill_page(p, r);
+	} else {
+		reply_error(r, 404, "There is health, status and bill here.");
+	}
+}
+
+void pages_on_cancel(struct http_request *r)
+{
+	if (str_is(r->path, "/_mayfly/bill") && r->user)
+		((struct bill *)r->user)->r = NULL;
+	else if (str_has_prefix(r->path, LAMBDA_CODE_PATH))
+		lambda_code_cancel(r);
+}

@@ -46,8 +46,9 @@ static int set(struct config *c, const struct option *o, const char *value, stru
 		c->runtimes[c->runtime_count++] = value;
 	} else {
 		if (!str_to_int64(str_from(value), o->min, o->max, &number))
-			return err_set(e, EINVAL, "%s takes a number from %" PRId64 " to %" PRId64
-			    ", not '%s'", o->name, o->min, o->max, value);
+			return err_set(e, EINVAL,
+			    "%s takes a number from %" PRId64 " to %" PRId64 ", not '%s'", o->name,
+			    o->min, o->max, value);
 		memcpy(at, &number, sizeof(number));
 	}
 	return 0;
@@ -79,7 +80,8 @@ int config_parse(struct config *c, int argc, char **argv, struct err *e)
 			continue;
 		}
 		if (!o)
-			return err_set(e, EINVAL, "unknown option %s: see mayfly serve --help", argv[i]);
+			return err_set(
+			    e, EINVAL, "unknown option %s: see mayfly serve --help", argv[i]);
 		r = set(c, o, argv[++i], e);
 		if (r < 0)
 			return r;

@@ -53,8 +53,10 @@ static void on_cancel(struct http_request *r)
 
 struct http_server *front_open(const struct front_parts *p)
 {
-	static const struct http_handler handler = {
-	    .on_head = on_head, .on_body = on_body, .on_request = on_request, .on_cancel = on_cancel};
+	static const struct http_handler handler = {.on_head = on_head,
+	    .on_body = on_body,
+	    .on_request = on_request,
+	    .on_cancel = on_cancel};
 
 	parts = p;
 	return http_server_new(p->loop, &handler, &http_limits_default);

@@ -44,8 +44,8 @@ static void status_page(const struct front_parts *p, struct http_request *r)
 	    ",\"throttles\":%" PRIu64 ",\"cold_starts\":%" PRIu64
 	    ",\"running\":%u,\"environments\":%u,\"events\":%u,\"boxes\":%u,\"pooled_boxes\":%u,"
 	    "\"pool_bytes\":%" PRIu64 ",\"slowest_callback_us\":%" PRId64 "}\n",
-	    c.invocations, c.errors, c.throttles, c.cold_starts, c.running, c.environments, c.events,
-	    all, pooled, bytes, loop_slowest_ns(p->loop) / 1000);
+	    c.invocations, c.errors, c.throttles, c.cold_starts, c.running, c.environments,
+	    c.events, all, pooled, bytes, loop_slowest_ns(p->loop) / 1000);
 	reply_json(r, 200, buf_str(&b));
 	buf_done(&b);
 }
@@ -180,7 +180,8 @@ static void bill_page(const struct front_parts *p, struct http_request *r)
 		return;
 	}
 	if (!parse_date(r, "from", &from) || !parse_date(r, "to", &to)) {
-		reply_error(r, 400, "from and to are dates such as 2026-11-23 or 2026-11-23T10:00:00Z.");
+		reply_error(
+		    r, 400, "from and to are dates such as 2026-11-23 or 2026-11-23T10:00:00Z.");
 		return;
 	}
 	bill = xcalloc(1, sizeof(*bill));

@@ -157,8 +157,7 @@ static void release(struct invoke *iv, struct invocation *n)
 	list_push_front(&iv->spare, &n->node);
 }
 
-/* X-Ray's format: the time in hex, then a random part. */
-static void make_trace_id(char out[77])
+void invoke_trace_id(char out[77])
 {
 	char random[25], parent[17];
 
@@ -177,7 +176,7 @@ static void fill(struct invocation *n, struct invoke_request *r)
 		rand_uuid(n->request_id);
 	memcpy(n->trace_id, r->trace_id, sizeof(n->trace_id));
 	if (!n->trace_id[0])
-		make_trace_id(n->trace_id);
+		invoke_trace_id(n->trace_id);
 	n->arn = xstrdup(r->arn);
 	if (r->client_context.len)
 		buf_append_str(&n->client_context, r->client_context);

@@ -130,6 +130,8 @@ enum invoke_refusal { INVOKE_ACCEPTED, INVOKE_RESERVED_FULL, INVOKE_ACCOUNT_FULL
 /* Run it. *ret is valid until done(); it may be NULL. */
 enum invoke_refusal invoke_start(
     struct invoke *iv, struct invoke_request *r, struct invocation **ret);
+/* A trace id in X-Ray's format: the time in hex, then a random part; not sampled. */
+void invoke_trace_id(char out[77]);
 /* The caller has gone: done() will not be called. What has begun runs to its end and is booked;
  * what still waits does not begin. */
 void invocation_forget(struct invocation *n);

@@ -1,6 +1,7 @@
 /*
- * Function URLs: HTTP in, HTTP out. Reached by the Host header `<id>.lambda-url.<region>.localhost`,
- * or by the path `/_mayfly/url/<id>/…` for clients that cannot set it. Loop thread.
+ * Function URLs: HTTP in, HTTP out. Reached by the Host header
+ * `<id>.lambda-url.<region>.localhost`, or by the path `/_mayfly/url/<id>/…` for clients that
+ * cannot set it. Loop thread.
  */
 #pragma once
 

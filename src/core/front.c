@@ -51,7 +51,7 @@ static void on_cancel(struct http_request *r)
 	}
 }
 
-struct http_server *front_open(const struct front_parts *p)
+struct http_server *front_open(const struct front_parts *p, struct loop *l)
 {
 	static const struct http_handler handler = {.on_head = on_head,
 	    .on_body = on_body,
@@ -59,7 +59,7 @@ struct http_server *front_open(const struct front_parts *p)
 	    .on_cancel = on_cancel};
 
 	parts = p;
-	return http_server_new(p->loop, &handler, &http_limits_default);
+	return http_server_new(l, &handler, &http_limits_default);
 }
 
 void front_close(struct http_server *s)

@@ -24,5 +24,5 @@ struct front_parts {
 };
 
 /* The parts are filled in before the loop runs; the struct is the caller's. */
-struct http_server *front_open(const struct front_parts *parts);
+struct http_server *front_open(const struct front_parts *parts, struct loop *l);
 void front_close(struct http_server *s);

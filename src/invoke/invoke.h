@@ -22,7 +22,7 @@ struct invocation;
 struct invoke_keys {
 	char access_key_id[32];
 	char secret_access_key[64];
-	char session_token[1024];
+	char session_token[1200];
 };
 
 struct invoke_options {

@@ -68,7 +68,7 @@ static bool listed(const char *const *list, size_t count, struct str value)
 			return true;
 		if (!star)
 			continue;
-		/* One wildcard, as in "https://*.example.com". */
+		/* One wildcard, as in https: *.example.com. */
 		before = (size_t)(star - list[i]);
 		if (value.len >= strlen(list[i]) - 1 && memcmp(value.ptr, list[i], before) == 0 &&
 		    str_has_suffix(value, star + 1))

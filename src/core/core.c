@@ -1,0 +1,241 @@
+/* Wiring, nothing clever. See core.h. */
+#include "core/core.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "auth/auth.h"
+#include "aws/aws.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "box/box.h"
+#include "gen/iam.h"
+#include "gen/lambda.h"
+#include "gen/logs.h"
+#include "gen/sts.h"
+#include "http/http.h"
+#include "invoke/invoke.h"
+#include "logs/logs.h"
+#include "meter/meter.h"
+#include "service/iam/iam.h"
+#include "service/lambda/lambda.h"
+#include "service/logs/service.h"
+#include "service/sts/sts.h"
+#include "spawn/core_fds.h"
+#include "store/store.h"
+
+#define ACCOUNT "123456789012"
+#define REGION "us-east-1"
+#define ENDPOINT_PORT "4566"
+/* Boxes get keys for longer than they live; a box is given back long before. */
+#define BOX_KEYS_S (36 * 3600)
+#define WORKERS 4
+
+/* ---- what lower layers ask of upper ones ---- */
+
+static void *open_endpoint(void *ctx, int listen_fd)
+{
+	struct core *c = ctx;
+	struct err e = ERR_INIT;
+	struct http_listener *l = http_listen(c->server, listen_fd, NULL, &e);
+
+	if (!l)
+		log_error("a box has no AWS endpoint: %s", e.msg);
+	return l;
+}
+
+static void close_endpoint(void *ctx, void *handle)
+{
+	(void)ctx;
+	http_listener_close(handle);
+}
+
+/* Keys of the function's role; the session is named after the function, as on AWS. */
+static int make_keys(void *ctx, const char *role_arn, const char *session, struct invoke_keys *ret)
+{
+	struct core *c = ctx;
+	struct aws_principal p = {.type = AWS_ASSUMED_ROLE};
+	const char *slash = strrchr(role_arn, '/');
+	struct auth_keys keys;
+
+	snprintf(p.account, sizeof(p.account), "%.12s", ACCOUNT);
+	snprintf(p.arn, sizeof(p.arn), "arn:aws:sts::%s:assumed-role/%s/%s", ACCOUNT,
+	    slash ? slash + 1 : role_arn, session);
+	snprintf(p.user_id, sizeof(p.user_id), "AROAFUNCTIONROLE00000:%s", session);
+	auth_temporary_new(c->auth, &p, BOX_KEYS_S, time_wall_ms(), &keys);
+	snprintf(ret->access_key_id, sizeof(ret->access_key_id), "%s", keys.access_key_id);
+	snprintf(ret->secret_access_key, sizeof(ret->secret_access_key), "%s", keys.secret);
+	snprintf(ret->session_token, sizeof(ret->session_token), "%s", keys.token);
+	explicit_bzero(&keys, sizeof(keys));
+	return 0;
+}
+
+static struct invoke_version *resolve(
+    void *ctx, struct str account, struct str region, struct str name, struct str qualifier)
+{
+	struct core *c = ctx;
+
+	return lambda_find_version(c->lambda, account, region, name, qualifier);
+}
+
+/* ---- set-up ---- */
+
+static int open_data(struct core *c, struct err *e)
+{
+	_cleanup_close_ int dir = open(c->config.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *logs = xasprintf("%s/logs", c->config.data);
+	_cleanup_free_ char *usage = xasprintf("%s/usage", c->config.data);
+	_cleanup_free_ char *prices = xasprintf("%s/prices.json", c->config.data);
+
+	if (dir < 0)
+		return err_sys(e, errno, "opening the data directory");
+	c->store = store_open(c->loop, c->config.data, e);
+	if (!c->store)
+		return -EIO;
+	c->auth = auth_open(dir, ACCOUNT, e);
+	if (!c->auth)
+		return -EIO;
+	c->logs = logs_open(c->loop, c->store, logs, e);
+	if (!c->logs)
+		return -EIO;
+	c->meter = meter_open(c->loop, usage, access(prices, R_OK) == 0 ? prices : NULL, e);
+	return c->meter ? 0 : -EIO;
+}
+
+static int open_invoke(struct core *c, struct err *e)
+{
+	const struct boxes_options boxes = {
+	    .pool_memory_bytes = (uint64_t)c->config.pool_memory_mb * 1024 * 1024,
+	    .pool_each = (unsigned)c->config.pool_each,
+	    .endpoint_open = open_endpoint,
+	    .endpoint_close = close_endpoint,
+	    .ctx = c};
+	struct invoke_options invoke = {.loop = c->loop,
+	    .logs = c->logs,
+	    .meter = c->meter,
+	    .store = c->store,
+	    .concurrency = (unsigned)c->config.concurrency,
+	    .idle_ms = c->config.idle_s * 1000,
+	    .retry_base_ms = c->config.retry_base_ms,
+	    .endpoint_port = ENDPOINT_PORT,
+	    .keys = make_keys,
+	    .resolve = resolve,
+	    .ctx = c};
+	const struct box_program *const *programs;
+	size_t count;
+
+	if (lambda_runtimes_setup(c->config.runtimes, c->config.runtime_count, e) < 0)
+		return -EINVAL;
+	programs = lambda_programs(&count);
+	c->boxes = boxes_new(c->loop, CORE_FD_SPAWNER, &boxes, programs, count, e);
+	if (!c->boxes)
+		return -EIO;
+	invoke.boxes = c->boxes;
+	c->invoke = invoke_new(&invoke);
+	return 0;
+}
+
+static int open_services(struct core *c, struct err *e)
+{
+	const struct aws_config config = {.dev = c->config.dev,
+	    .account = ACCOUNT,
+	    .region = REGION,
+	    .find_key = auth_find_key,
+	    .find_key_ctx = c->auth};
+	const struct lambda_options lambda = {.loop = c->loop,
+	    .store = c->store,
+	    .invoke = c->invoke,
+	    .boxes = c->boxes,
+	    .auth = c->auth,
+	    .url = c->url};
+
+	c->aws = aws_new(c->loop, &config);
+	c->iam = iam_open(c->store, c->auth, e);
+	c->lambda = c->iam ? lambda_open(&lambda, e) : NULL;
+	if (!c->lambda)
+		return -EIO;
+	lambda_set_engine(c->lambda, c->aws);
+	c->sts = sts_open(c->auth, c->iam);
+	c->logs_service = logs_service_open(c->logs);
+	aws_service_add(c->aws, &lambda_service, c->lambda);
+	aws_service_add(c->aws, &logs_service, c->logs_service);
+	aws_service_add(c->aws, &sts_service, c->sts);
+	aws_service_add(c->aws, &iam_service, c->iam);
+	return 0;
+}
+
+/* The address that clients use: of the first listener. */
+static int find_url(struct core *c, struct err *e)
+{
+	struct sockaddr_in address;
+	socklen_t len = sizeof(address);
+	char text[INET_ADDRSTRLEN];
+
+	if (getsockname(CORE_FD_FIRST_LISTENER, (struct sockaddr *)&address, &len) < 0 ||
+	    address.sin_family != AF_INET)
+		return err_set(e, EINVAL, "the first listener is no IPv4 socket");
+	inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text));
+	snprintf(c->url, sizeof(c->url), "http://%s:%u",
+	    address.sin_addr.s_addr == htonl(INADDR_ANY) ? "127.0.0.1" : text,
+	    ntohs(address.sin_port));
+	return 0;
+}
+
+static int open_doors(struct core *c, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf("%s/endpoint", c->config.data);
+	char line[80];
+	int n, r;
+
+	c->parts = (struct front_parts){.loop = c->loop,
+	    .aws = c->aws,
+	    .lambda = c->lambda,
+	    .meter = c->meter,
+	    .invoke = c->invoke,
+	    .boxes = c->boxes,
+	    .dev = c->config.dev};
+	for (unsigned i = 0; i < c->config.listeners; i++)
+		if (!http_listen(c->server, CORE_FD_FIRST_LISTENER + (int)i, NULL, e))
+			return -EIO;
+	n = snprintf(line, sizeof(line), "%s\n", c->url);
+	r = fd_write_file(AT_FDCWD, path, line, (size_t)n, 0644);
+	return r < 0 ? err_sys(e, -r, "writing %s", path) : 0;
+}
+
+int core_open(struct core *c, struct err *e)
+{
+	int r;
+
+	c->loop = loop_new(WORKERS, e);
+	if (!c->loop)
+		return -EIO;
+	loop_set_spin(c->loop, c->config.spin_us * 1000);
+	r = find_url(c, e);
+	if (r == 0)
+		r = open_data(c, e);
+	if (r < 0)
+		return r;
+	c->server = front_open(&c->parts, c->loop);
+	r = open_invoke(c, e);
+	if (r == 0)
+		r = open_services(c, e);
+	if (r == 0)
+		r = open_doors(c, e);
+	if (r == 0)
+		invoke_resume(c->invoke);
+	return r;
+}
+
+void core_close(struct core *c)
+{
+	if (c->server)
+		front_close(c->server);
+	boxes_free(c->boxes);
+	store_close(c->store);
+	logs_close(c->logs);
+	meter_close(c->meter);
+}

@@ -1,0 +1,28 @@
+/* Everything that core is made of, in the order in which it is set up. */
+#pragma once
+
+#include "core/config.h"
+#include "core/front.h"
+
+struct core {
+	struct config config;
+	struct loop *loop;
+	struct store *store;
+	struct auth *auth;
+	struct logs *logs;
+	struct meter *meter;
+	struct http_server *server;
+	struct boxes *boxes;
+	struct invoke *invoke;
+	struct lambda *lambda;
+	struct logs_service *logs_service;
+	struct sts *sts;
+	struct iam *iam;
+	struct aws *aws;
+	struct front_parts parts;
+	char url[64]; /* "http://127.0.0.1:4566" */
+};
+
+/* Open all parts; e says what is wrong. core_close() undoes what was done, in any state. */
+int core_open(struct core *c, struct err *e);
+void core_close(struct core *c);

@@ -1,0 +1,84 @@
+/*
+ * The core process: all of Mayfly that is not privileged. Started by the spawner in a root of its
+ * own (spawn/core_fds.h), ends on SIGTERM when what runs has finished, or after four seconds.
+ */
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "core/core.h"
+#include "invoke/invoke.h"
+#include "spawn/core_fds.h"
+
+#define DRAIN_POLL_NS (20 * (int64_t)1000000)
+#define DRAIN_POLLS 200
+
+static struct core core;
+
+static void on_drain(struct loop_timer *t)
+{
+	static int polls;
+	struct invoke_counts c;
+
+	invoke_count(core.invoke, &c);
+	if (!c.running || ++polls == DRAIN_POLLS)
+		loop_stop(core.loop);
+	else
+		loop_timer_set(core.loop, t, DRAIN_POLL_NS);
+}
+
+static void on_signal(struct loop_io *io, uint32_t events)
+{
+	static struct loop_timer drain = {.on_due = on_drain};
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(io->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	log_info("stopping");
+	loop_timer_set(core.loop, &drain, 0);
+}
+
+static int watch_signals(struct loop_io *io)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	io->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	io->events = EPOLLIN;
+	io->on_ready = on_signal;
+	return io->fd < 0 ? -errno : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct loop_io signals;
+	struct err e = ERR_INIT;
+	int r;
+
+	log_setup("core", LOG_INFO);
+	if (config_parse(&core.config, argc, argv, &e) < 0 || watch_signals(&signals) < 0) {
+		log_error("%s", e.msg);
+		return CORE_EXIT_CONFIG;
+	}
+	if (core.config.debug)
+		log_setup("core", LOG_DEBUG);
+	r = core_open(&core, &e);
+	if (r == 0)
+		r = loop_io_add(core.loop, &signals);
+	if (r < 0) {
+		log_error("cannot start: %s", e.msg);
+		core_close(&core);
+		return CORE_EXIT_CONFIG;
+	}
+	log_info("ready at %s", core.url);
+	r = loop_run(core.loop);
+	core_close(&core);
+	return r < 0 ? 1 : 0;
+}

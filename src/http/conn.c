@@ -10,6 +10,7 @@
 #define READ_SIZE 4096
 #define READ_AHEAD 16384    /* bytes of pipelined requests taken in while one is handled */
 #define BODY_READ 262144    /* bytes of a body taken per turn */
+#define CHUNKED_READ 65536  /* the same for a chunked one */
 #define SKIP_MAX 65536      /* longest rest of a body worth reading to keep a connection */
 #define KEEP_CAPACITY 65536 /* buffers larger than this are not kept between requests */
 #define DRAIN_MS 1000
@@ -389,7 +390,7 @@ static void advance(struct http_conn *c)
 		else
 			more = false;
 	}
-	if (!c->dead && !buf_len(&c->in) && c->in.capacity > KEEP_CAPACITY)
+	if (!c->dead && c->phase != CONN_BODY && !buf_len(&c->in) && c->in.capacity > READ_AHEAD)
 		buf_done(&c->in);
 }
 
@@ -449,7 +450,7 @@ static ssize_t receive_by_phase(struct http_conn *c)
 	case CONN_BODY:
 		conn_wait(c, WAIT_BODY);
 		if (c->head.chunked)
-			return receive_into(c, &c->in, READ_AHEAD);
+			return receive_into(c, &c->in, CHUNKED_READ);
 		if (!c->skipping)
 			return receive_body(c);
 		n = discard(c, c->body_left);

@@ -62,6 +62,10 @@ void runtime_api_reset(struct runtime *r);
 void runtime_api_describe(struct runtime *r, const char *function, const char *version,
     const char *handler, const char *account);
 
+/* Tell the extensions of the box that it ends (reason: "SPINDOWN", "TIMEOUT" or "FAILURE"). True
+ * if somebody listens and deserves the time until deadline_ms (wall time). HTTP only. */
+bool runtime_api_shutdown(struct runtime *r, const char *reason, int64_t deadline_ms);
+
 /* Framed only, after on_warm: become that function. */
 void runtime_init(struct runtime *r, struct str init_json);
 

@@ -35,9 +35,9 @@ ALLOWED = {
     "box": BOX,
     "invoke": INVOKE,
     "service": SERVICE,
-    "spawner": BASE | {"spawn/wire.h", "init/init.h"},
+    "spawner": BASE | {"spawn/wire.h", "spawn/core_fds.h", "init/init.h"},
     "init": BASE,
-    "unpack": BASE,
+    "unpack": BASE | {"spawn/wire.h"},
     "core": SERVICE | {"service"},
     "cli": AWS | AUTH,
 }

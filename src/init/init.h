@@ -1,30 +1,35 @@
 /*
  * Fixed-size records between core and box-init (pid 1 of a box), over a SOCK_SEQPACKET socket.
- * box-init trusts core no more than it must: it acts only inside its own box.
+ * box-init trusts core no more than it must: it acts only inside its own box. When core closes its
+ * end, the box ends.
  */
 #pragma once
 
 #include "base/base.h"
 
 #define INIT_STRINGS_MAX 24576 /* program, arguments and environment together, with their NULs */
+#define INIT_WORDS_MAX 1024    /* argc + envc */
+#define INIT_PROGRAMS_MAX 16   /* started and not yet ended: a runtime and its extensions */
 
 enum init_kind {
 	/* core -> box-init */
-	INIT_START = 1, /* run the program; descriptors: [0] channel or -, [1] log pipe */
+	INIT_START = 1, /* run the program; with one or two descriptors, see below */
 	INIT_KILL,      /* SIGKILL everything but pid 1 (reset), then answer INIT_KILLED */
-	INIT_TERM,      /* SIGTERM to the started program */
+	INIT_TERM,      /* SIGTERM to the program started with this tag, and its process group */
 	/* box-init -> core */
-	INIT_EXITED = 64, /* the started program has ended: status as of waitpid(2) */
-	INIT_KILLED,      /* nothing but pid 1 runs any more */
-	INIT_FAILED,      /* exec failed: status is errno */
+	INIT_EXITED = 64, /* a started program has ended: tag, pid, status as of waitpid(2) */
+	INIT_KILLED,      /* nothing but pid 1 runs any more; no INIT_EXITED of it will follow */
+	INIT_FAILED,      /* it does not run: tag, status is the errno of execve(2) or before */
 };
 
-/* Sent with the descriptors that the program gets: the first becomes 1 and 2 (log pipe), the
- * second, when there is one, becomes 3 (framed channel). stdin is /dev/null. */
+/* INIT_START comes with descriptors: the first becomes 1 and 2 (log pipe), the second, when there
+ * is one, becomes 3 (framed channel). stdin is /dev/null. The program runs as the box's second
+ * user, as leader of a session of its own, in /var/task. There is no answer on success. */
 struct init_record {
 	uint32_t kind; /* enum init_kind */
 	int32_t status;
 	uint32_t pid;  /* as seen inside the box */
+	uint32_t tag;  /* core's choice in INIT_START, comes back with what happened to it */
 	uint32_t argc; /* strings[0..argc) are argv, argv[0] is the path to exec */
 	uint32_t envc; /* the next envc strings are the environment */
 	uint32_t string_bytes;

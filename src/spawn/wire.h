@@ -7,8 +7,10 @@
  * State of a slot, as the spawner sees it:
  *   FREE --BOX_MAKE--> BLANK --BOX_ASSIGN--> ASSIGNED;  BLANK|ASSIGNED --BOX_KILL--> DYING
  *   DYING (or a death of its own) --BOX_DEAD sent--> FREE
- * BOX_KILL for a FREE slot or a DYING one is ignored, because it may cross with BOX_DEAD; the
- * generation tells an old occupant from a new one.
+ * BOX_KILL and BOX_ASSIGN for a FREE slot or a DYING one are ignored, because they may cross with
+ * BOX_DEAD; the generation tells an old occupant from a new one. BOX_ASSIGN before BOX_MADE is
+ * disorder. A box killed before BOX_MADE gets BOX_DEAD only; one that could not be made gets
+ * BOX_MADE with a result below 0 only. A failed BOX_ASSIGNED leaves a box that can only be killed.
  */
 #pragma once
 
@@ -21,6 +23,8 @@
 #define WIRE_MEMORY_MB_MAX 10240
 #define WIRE_TMP_MB_MIN 512
 #define WIRE_TMP_MB_MAX 10240
+#define WIRE_REQUESTS_MAX 8 /* WIRE_UNPACK and WIRE_CODE_DELETE that may be unanswered at a time \
+			     */
 
 enum wire_kind {
 	/* core -> spawner */
@@ -51,9 +55,12 @@ enum wire_box_fd {
 	WIRE_FD_COUNT
 };
 
+/* Results worth telling apart: BOX_MADE -EAGAIN: the host has no room; BOX_ASSIGNED -ENOENT: the
+ * code is not unpacked, -EBUSY: the box already uses more memory than it would get. */
+
 enum wire_cpu_style {
-	WIRE_CPU_V1, /* "<quota_us>", period is 100000 */
-	WIRE_CPU_V2, /* "<quota_us> 100000" */
+	WIRE_CPU_V1, /* "<quota_us>", period is 100000; "-1" for none */
+	WIRE_CPU_V2, /* "<quota_us> 100000"; "max 100000" for none */
 };
 
 struct wire_hello {
@@ -83,3 +90,11 @@ struct wire_msg {
 	char text[256]; /* NUL-terminated */
 };
 _Static_assert(sizeof(struct wire_msg) == 528, "the layout is part of the protocol");
+
+/* What a short-lived child of the spawner (mayfly-unpack among them) writes before it exits. */
+struct wire_outcome {
+	int32_t result; /* 0 or -errno */
+	uint32_t pad;
+	uint64_t size_bytes;
+	char text[256]; /* for the user; NUL-terminated, "" on success */
+};

@@ -1,0 +1,267 @@
+/*
+ * box-init: pid 1 of a box. Starts what core asks for as the box's second user, reaps, kills.
+ * Static, one thread, no heap. It keeps CAP_SETUID, CAP_SETGID and CAP_KILL of the box's user
+ * namespace; what it starts has nothing. Started by the spawner (spawner/blank.c).
+ */
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init/record.h"
+
+#define CONTROL 3
+#define UID_RUNTIME 993 /* spawner/ids.h maps them */
+#define GID_RUNTIME 990
+#define FDS_MAX 2
+#define KILL_STEP_US 200
+
+struct program {
+	pid_t pid; /* 0: free */
+	uint32_t tag;
+};
+
+static struct program programs[INIT_PROGRAMS_MAX];
+static struct init_record record;
+static struct words words;
+
+static void tell(uint32_t kind, uint32_t tag, pid_t pid, int status)
+{
+	struct init_record answer = {
+	    .kind = kind, .tag = tag, .pid = (uint32_t)pid, .status = status};
+
+	/* Core reads or core is gone: then our next receive ends the box. */
+	while (send(CONTROL, &answer, INIT_RECORD_SHORT, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
+/* ---- in the new process ---- */
+
+static int drop_all(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {0};
+
+	if (setgroups(0, NULL) < 0 || setresgid(GID_RUNTIME, GID_RUNTIME, GID_RUNTIME) < 0 ||
+	    setresuid(UID_RUNTIME, UID_RUNTIME, UID_RUNTIME) < 0)
+		return -1;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -1;
+	return (int)syscall(SYS_capset, &head, none);
+}
+
+/* The kernel should take memory from here first, and leave pid 1 alone. */
+static void offer_to_oom(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		(void)!write(fd, "500", 3);
+		close(fd);
+	}
+}
+
+static int place_fds(const int *fds, size_t count, int report)
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), high[FDS_MAX], to;
+
+	/* The sources may sit on the targets: first out of the way. */
+	for (size_t i = 0; i < count; i++)
+		if ((high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16)) < 0)
+			return -1;
+	to = fcntl(report, F_DUPFD_CLOEXEC, 16);
+	if (null < 0 || to < 0 || dup2(null, 0) < 0 || dup2(high[0], 1) < 0 || dup2(high[0], 2) < 0)
+		return -1;
+	if (count > 1 ? dup2(high[1], 3) < 0 : close(3) < 0)
+		return -1;
+	return to;
+}
+
+/* All that is not 0 to 3 is close-on-exec. */
+static void run(const int *fds, size_t count, int report)
+{
+	sigset_t none;
+	int failed, to = place_fds(fds, count, report);
+
+	if (to < 0)
+		goto fail;
+	report = to;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	offer_to_oom();
+	setsid();
+	if (drop_all() < 0)
+		goto fail;
+	if (chdir("/var/task") < 0 && chdir("/") < 0)
+		goto fail;
+	execve(words.argv[0], words.argv, words.envp);
+fail:
+	failed = errno;
+	(void)!write(report, &failed, sizeof(failed));
+	_exit(127);
+}
+
+/* ---- pid 1 ---- */
+
+static struct program *find(pid_t pid)
+{
+	for (struct program *p = programs; p < programs + INIT_PROGRAMS_MAX; p++)
+		if (p->pid == pid)
+			return p;
+	return NULL;
+}
+
+/* The pipe closes with the exec; until then it can bring the reason why there is none. */
+static int wait_for_exec(int report)
+{
+	int failed = 0;
+	ssize_t n;
+
+	do
+		n = read(report, &failed, sizeof(failed));
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(failed) ? failed : 0;
+}
+
+static int start(const int *fds, size_t count, pid_t *ret_pid)
+{
+	int ends[2], failed;
+	pid_t pid;
+
+	if (count < 1)
+		return EBADF;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return errno;
+	pid = fork();
+	if (pid == 0)
+		run(fds, count, ends[1]);
+	failed = pid < 0 ? errno : 0;
+	close(ends[1]);
+	if (!failed)
+		failed = wait_for_exec(ends[0]);
+	close(ends[0]);
+	if (failed && pid > 0)
+		waitpid(pid, NULL, 0);
+	*ret_pid = pid;
+	return failed;
+}
+
+static void on_start(const int *fds, size_t count)
+{
+	struct program *p = find(0);
+	pid_t pid = 0;
+	int failed = p ? start(fds, count, &pid) : EAGAIN;
+
+	if (failed)
+		tell(INIT_FAILED, record.tag, 0, failed);
+	else
+		*p = (struct program){pid, record.tag};
+}
+
+static void reap(bool telling)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct program *p = find(pid);
+
+		if (p && telling)
+			tell(INIT_EXITED, p->tag, pid, status);
+		if (p)
+			p->pid = 0;
+	}
+}
+
+/* A fork bomb may outrun one sweep: repeat until there is nobody. */
+static void on_kill(void)
+{
+	while (kill(-1, SIGKILL) == 0 || errno != ESRCH) {
+		reap(false);
+		usleep(KILL_STEP_US);
+	}
+	reap(false);
+	tell(INIT_KILLED, record.tag, 0, 0);
+}
+
+static void on_term(void)
+{
+	for (struct program *p = programs; p < programs + INIT_PROGRAMS_MAX; p++)
+		if (p->pid && p->tag == record.tag)
+			kill(-p->pid, SIGTERM);
+}
+
+/* One datagram and its descriptors; more descriptors than ours are closed by the kernel. */
+static ssize_t receive(int fds[FDS_MAX], size_t *count)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int) * FDS_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {&record, sizeof(record)};
+	struct msghdr m = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = sizeof(control.space)};
+	ssize_t n = recvmsg(CONTROL, &m, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+
+	*count = 0;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+		*count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(c), *count * sizeof(int));
+	}
+	return m.msg_flags & MSG_TRUNC ? 0 : n;
+}
+
+/* False: core is gone or makes no sense. */
+static bool on_order(void)
+{
+	int fds[FDS_MAX];
+	size_t count;
+	ssize_t n = receive(fds, &count);
+
+	if (n < 0)
+		return errno == EINTR || errno == EAGAIN;
+	if (!record_read(&record, (size_t)n, &words))
+		return false;
+	switch (record.kind) {
+	case INIT_START: on_start(fds, count); break;
+	case INIT_KILL: on_kill(); break;
+	case INIT_TERM: on_term(); break;
+	}
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+	return true;
+}
+
+int main(void)
+{
+	struct signalfd_siginfo info;
+	struct pollfd polls[2] = {{.fd = CONTROL, .events = POLLIN}, {.events = POLLIN}};
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
+	polls[1].fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	for (;;) {
+		if (poll(polls, 2, -1) < 0 && errno != EINTR)
+			return 1;
+		if (polls[1].revents && read(polls[1].fd, &info, sizeof(info)) > 0)
+			reap(true);
+		if (polls[0].revents && !on_order())
+			return 0;
+	}
+}

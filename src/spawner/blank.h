@@ -1,0 +1,14 @@
+/* The inside of a box from clone3() to box-init: runs in the new process, never returns. */
+#pragma once
+
+#include "base/base.h"
+
+/* Namespaces of a box but the last: the user namespace comes when all mounts are made. */
+#define BLANK_NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET)
+
+/*
+ * Over `control` this sends one byte with the two listening sockets once the user namespace is
+ * there; the spawner maps the ids and answers with one byte; then box-init runs with `control` as
+ * descriptor 3.
+ */
+_noreturn_ void blank_run(int control, int init_exe);

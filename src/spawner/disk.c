@@ -1,0 +1,215 @@
+/* Loop images for /tmp. See disk.h and docs/adr/0003-tmp.md. */
+#include "spawner/disk.h"
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "spawner/confine.h"
+#include "spawner/ids.h"
+#include "spawner/root.h"
+
+#define TEMPLATE "template.img"
+#define LOOP_TRIES 32
+
+/* mke2fs runs without rights: it owns the image for as long as it formats it. */
+_noreturn_ static void run_mke2fs(int image)
+{
+	static const char *const places[] = {"/usr/sbin/mke2fs", "/sbin/mke2fs"};
+	static char *const envp[] = {NULL};
+	/* Few inodes and no journal: a disk that nobody writes to costs a few blocks. */
+	const char *argv[] = {"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-N",
+	    "16384", "-I", "128", "-O",
+	    "none,extents,sparse_super,large_file,filetype,dir_index,uninit_bg", "-E",
+	    "nodiscard,lazy_itable_init=1,num_backup_sb=0", "/proc/self/fd/3", NULL};
+	int null = open(ROOT_CORE "/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(image, 3) < 0)
+		_exit(126);
+	if (chroot(ROOT_CORE) < 0 || chdir("/") < 0 || confine_to(ID_UNPACK) < 0)
+		_exit(126);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		execve(places[i], (char *const *)argv, envp);
+	_exit(127);
+}
+
+static int format(int image, struct err *e)
+{
+	int status = 0;
+	pid_t pid;
+
+	if (fchown(image, ID_UNPACK, ID_UNPACK) < 0)
+		return err_sys(e, errno, "handing an image to mke2fs");
+	pid = fork();
+	if (pid == 0)
+		run_mke2fs(image);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return err_sys(e, errno, "starting mke2fs");
+	if (fchown(image, 0, 0) < 0)
+		return err_sys(e, errno, "taking an image back");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return err_set(e, ENOENT, "mke2fs is missing; install e2fsprogs");
+	if (status)
+		return err_set(e, EIO, "mke2fs failed (status %d)", status);
+	return 0;
+}
+
+/* A free loop device over `image`. It lets go of the file with its last user. */
+static int attach(int image, char *path, size_t size, struct err *e)
+{
+	struct loop_config config = {.fd = (uint32_t)image,
+	    .block_size = 4096,
+	    .info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO};
+	_cleanup_close_ int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+
+	if (control < 0)
+		return err_sys(e, errno, "opening /dev/loop-control");
+	for (int i = 0; i < LOOP_TRIES; i++) {
+		int number = ioctl(control, LOOP_CTL_GET_FREE), loop;
+
+		if (number < 0)
+			return err_sys(e, errno, "finding a free loop device");
+		snprintf(path, size, "/dev/loop%d", number);
+		loop = open(path, O_RDWR | O_CLOEXEC);
+		if (loop < 0)
+			return err_sys(e, errno, "opening %s", path);
+		if (ioctl(loop, LOOP_CONFIGURE, &config) == 0)
+			return loop;
+		if (errno == EINVAL && (config.info.lo_flags & LO_FLAGS_DIRECT_IO))
+			config.info.lo_flags &= ~(uint32_t)LO_FLAGS_DIRECT_IO;
+		else if (errno != EBUSY) {
+			close(loop);
+			return err_sys(e, errno, "setting up %s", path);
+		}
+		close(loop);
+	}
+	return err_set(e, EBUSY, "no free loop device after %d tries", LOOP_TRIES);
+}
+
+static int mount_image(int image, struct err *e)
+{
+	static const char *const options[][2] = {{"noinit_itable", NULL}, {"nobarrier", NULL},
+	    {"data_err", "ignore"}, {"errors", "continue"}};
+	char path[32];
+	_cleanup_close_ int loop = attach(image, path, sizeof(path), e);
+	_cleanup_close_ int fs = -1;
+	int m;
+
+	if (loop < 0)
+		return loop;
+	fs = fsopen("ext4", FSOPEN_CLOEXEC);
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", path, 0) < 0)
+		return err_sys(e, errno, "preparing to mount %s", path);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		bool flag = !options[i][1];
+
+		/* Only speed hangs on these: a kernel without one may go without. */
+		(void)fsconfig(fs, flag ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING, options[i][0],
+		    options[i][1], 0);
+	}
+	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return err_sys(e, errno, "mounting %s", path);
+	m = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME);
+	return m < 0 ? err_sys(e, errno, "mounting %s", path) : m;
+}
+
+/* Open to all, empty. */
+static int open_to_all(int m, struct err *e)
+{
+	if (fchmodat(m, ".", 01777, 0) < 0 ||
+	    (unlinkat(m, "lost+found", AT_REMOVEDIR) < 0 && errno != ENOENT))
+		return err_sys(e, errno, "preparing a /tmp");
+	return 0;
+}
+
+static int new_image(int images, uint32_t mb, struct err *e)
+{
+	int fd = openat(images, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return err_sys(e, errno, "making an image in the data directory");
+	if (ftruncate(fd, (off_t)mb << 20) == 0)
+		return fd;
+	err_sys(e, errno, "sizing an image");
+	close(fd);
+	return -e->errnum;
+}
+
+/* Only what is there of a sparse file. */
+static int copy_sparse(int from, int to, struct err *e)
+{
+	off_t data = 0, hole;
+
+	while ((data = lseek(from, data, SEEK_DATA)) >= 0) {
+		hole = lseek(from, data, SEEK_HOLE);
+		while (data < hole) {
+			loff_t in = data, out = data;
+			ssize_t n = copy_file_range(from, &in, to, &out, (size_t)(hole - data), 0);
+
+			if (n <= 0)
+				return err_sys(e, n < 0 ? errno : EIO, "copying the /tmp template");
+			data += n;
+		}
+	}
+	return errno == ENXIO ? 0 : err_sys(e, errno, "reading the /tmp template");
+}
+
+int disk_prepare(int images, struct err *e)
+{
+	_cleanup_close_ int image = -1, m = -1;
+	int r;
+
+	unlinkat(images, TEMPLATE, 0);
+	image = openat(images, TEMPLATE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (image < 0 || ftruncate(image, (off_t)WIRE_TMP_MB_MIN << 20) < 0)
+		return err_sys(e, errno, "making the /tmp template");
+	r = format(image, e);
+	if (r < 0)
+		return r;
+	m = mount_image(image, e);
+	return m < 0 ? m : open_to_all(m, e);
+}
+
+int disk_make(int images, uint32_t mb, struct err *e)
+{
+	bool usual = mb == WIRE_TMP_MB_MIN;
+	_cleanup_close_ int image = new_image(images, mb, e), from = -1, m = -1;
+	int r;
+
+	if (image < 0)
+		return image;
+	if (usual) {
+		from = openat(images, TEMPLATE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		r = from < 0 ? err_sys(e, errno, "opening the /tmp template")
+			     : copy_sparse(from, image, e);
+	} else {
+		r = format(image, e);
+	}
+	if (r < 0)
+		return r;
+	m = mount_image(image, e);
+	if (m < 0)
+		return m;
+	r = usual ? 0 : open_to_all(m, e);
+	return r < 0 ? r : take_fd(&m);
+}
+
+int disk_tmpfs(uint32_t mb)
+{
+	_cleanup_close_ int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	char size[16];
+	int m;
+
+	snprintf(size, sizeof(size), "%um", mb);
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", size, 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_STRING, "mode", "1777", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	m = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME);
+	return m < 0 ? -errno : m;
+}

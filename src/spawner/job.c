@@ -1,0 +1,262 @@
+/*
+ * Short-lived children for what would hold the loop up: /tmp disks, unpacking, deleting. A child
+ * sends one struct wire_outcome (and, for a disk, the mount) and exits; whatever else it does, it
+ * is killed then. See spawner_int.h.
+ */
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "spawner/confine.h"
+#include "spawner/disk.h"
+#include "spawner/spawner_int.h"
+#include "spawner/tree.h"
+
+#define FOR_POOL UINT32_MAX
+#define POOL_RETRY_NS 1000000000
+
+struct task {
+	enum job_kind kind;
+	uint32_t mb;
+	uint64_t limit_bytes;
+	const uint8_t *hash;
+};
+
+_noreturn_ static void run(struct spawner *s, const struct task *t, int out)
+{
+	struct wire_outcome outcome = {0};
+	struct err e = ERR_INIT;
+	int mount = -1;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	confine_signals();
+	switch (t->kind) {
+	case JOB_DISK:
+		mount = disk_make(s->images, t->mb, &e);
+		outcome.result = mount < 0 ? mount : 0;
+		memcpy(outcome.text, e.msg, sizeof(outcome.text));
+		break;
+	case JOB_UNPACK:
+		tree_unpack(s->code, s->blobs, s->exe_unpack, t->hash, t->limit_bytes, &outcome);
+		break;
+	case JOB_DELETE: outcome.result = tree_delete(s->code, t->hash); break;
+	case JOB_NONE: break;
+	}
+	fd_send_fds(out, &outcome, sizeof(outcome), &mount, mount >= 0, 0);
+	_exit(0);
+}
+
+static struct job *start(struct spawner *s, const struct task *t)
+{
+	struct job *j = s->jobs;
+	int ends[2], pidfd = -1;
+	struct clone_args args = {.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+	    .pidfd = (uintptr_t)&pidfd,
+	    .exit_signal = SIGCHLD};
+	pid_t pid;
+
+	while (j < s->jobs + JOBS_MAX && j->kind != JOB_NONE)
+		j++;
+	check(j < s->jobs + JOBS_MAX); /* the gate and disks_pump() count */
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return NULL;
+	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0)
+		run(s, t, ends[1]);
+	close(ends[1]);
+	if (pid < 0 || watch(s, ends[0], EV_JOB, (uint32_t)(j - s->jobs)) < 0) {
+		log_error("starting a helper: %s", strerror(errno));
+		close(ends[0]);
+		if (pid > 0) {
+			pidfd_send(pidfd, SIGKILL);
+			pidfd_reap(pidfd);
+			close(pidfd);
+		}
+		return NULL;
+	}
+	*j = (struct job){.kind = t->kind, .pidfd = pidfd, .socket = ends[0]};
+	return j;
+}
+
+static void answer(struct spawner *s, uint32_t kind, uint64_t serial, const struct wire_outcome *o)
+{
+	struct wire_msg m = {
+	    .kind = kind, .serial = serial, .result = o->result, .size_bytes = o->size_bytes};
+
+	memcpy(m.text, o->text, sizeof(m.text));
+	s->gate.requests--;
+	core_tell(s, &m, NULL, 0);
+}
+
+static void start_request(
+    struct spawner *s, const struct wire_msg *m, enum job_kind kind, uint32_t answer_kind)
+{
+	struct task t = {.kind = kind, .limit_bytes = m->limit_bytes, .hash = m->hash};
+	struct wire_outcome failed = {.result = -EAGAIN, .text = "The host is out of processes."};
+	struct job *j = start(s, &t);
+
+	if (j)
+		j->serial = m->serial;
+	else
+		answer(s, answer_kind, m->serial, &failed);
+}
+
+void job_unpack(struct spawner *s, const struct wire_msg *m)
+{
+	start_request(s, m, JOB_UNPACK, WIRE_UNPACKED);
+}
+
+void job_delete(struct spawner *s, const struct wire_msg *m)
+{
+	start_request(s, m, JOB_DELETE, WIRE_CODE_DELETED);
+}
+
+/* ---- disks ---- */
+
+static bool start_disk(struct spawner *s, uint32_t slot, uint32_t mb)
+{
+	struct task t = {.kind = JOB_DISK, .mb = mb};
+	struct job *j = start(s, &t);
+
+	if (!j)
+		return false;
+	j->slot = slot;
+	j->generation = slot == FOR_POOL ? 0 : s->gate.slot[slot].generation;
+	s->disk_jobs++;
+	return true;
+}
+
+/* One waiting box: from the pool, or by a job of its own. False: it has to go on waiting. */
+static bool serve(struct spawner *s, struct box *b)
+{
+	uint32_t slot = (uint32_t)(b - s->boxes);
+	int mount;
+
+	if (s->no_loop) {
+		mount = disk_tmpfs(b->tmp_mb);
+	} else if (b->tmp_mb == WIRE_TMP_MB_MIN && s->pool_count) {
+		mount = s->pool[--s->pool_count];
+	} else {
+		if (s->disk_jobs >= DISK_JOBS_MAX)
+			return false;
+		list_remove(&b->waiting);
+		if (!start_disk(s, slot, b->tmp_mb))
+			box_on_disk(s, slot, -1, -EAGAIN);
+		return true;
+	}
+	list_remove(&b->waiting);
+	box_on_disk(s, slot, mount, mount < 0 ? mount : 0);
+	base_closep(&mount);
+	return true;
+}
+
+static unsigned pool_jobs(const struct spawner *s)
+{
+	unsigned n = 0;
+
+	for (const struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++)
+		n += j->kind == JOB_DISK && j->slot == FOR_POOL;
+	return n;
+}
+
+void disks_pump(struct spawner *s)
+{
+	struct box *b;
+
+	while ((b = list_first(&s->disk_queue, struct box, waiting)))
+		if (!serve(s, b))
+			return;
+	if (s->no_loop || s->stopping || now_ns() < s->pool_retry_ns)
+		return;
+	/* At most half of the jobs, so that a box with a /tmp of its own size need not wait. */
+	while (s->pool_count + pool_jobs(s) < POOL_MAX && pool_jobs(s) < DISK_JOBS_MAX / 2)
+		if (!start_disk(s, FOR_POOL, WIRE_TMP_MB_MIN))
+			break;
+}
+
+static void disk_done(
+    struct spawner *s, const struct job *j, const struct wire_outcome *o, int mount)
+{
+	const struct gate_slot *slot;
+	int r = o->result < 0 ? o->result : mount < 0 ? -EIO : 0;
+
+	s->disk_jobs--;
+	if (r < 0) {
+		log_error("making a /tmp: %s", o->text[0] ? o->text : strerror(-r));
+		s->pool_retry_ns = now_ns() + POOL_RETRY_NS;
+	}
+	if (j->slot == FOR_POOL) {
+		if (r == 0 && s->pool_count < POOL_MAX)
+			s->pool[s->pool_count++] = dup_cloexec(mount);
+		return;
+	}
+	slot = &s->gate.slot[j->slot];
+	if (slot->state == SLOT_ASSIGNING && slot->generation == j->generation && !j->orphan)
+		box_on_disk(s, j->slot, mount, r);
+}
+
+/* ---- endings ---- */
+
+static void finish(struct spawner *s, struct job *j, const struct wire_outcome *o, int mount)
+{
+	struct job done = *j;
+
+	/* It has said what it had to say: nothing it still does matters. */
+	pidfd_send(j->pidfd, SIGKILL);
+	pidfd_reap(j->pidfd);
+	unwatch(s, j->socket);
+	close(j->socket);
+	close(j->pidfd);
+	j->kind = JOB_NONE;
+	if (done.kind == JOB_DISK)
+		disk_done(s, &done, o, mount);
+	else if (done.orphan)
+		s->gate.requests--;
+	else
+		answer(
+		    s, done.kind == JOB_UNPACK ? WIRE_UNPACKED : WIRE_CODE_DELETED, done.serial, o);
+}
+
+void job_on_ready(struct spawner *s, uint32_t index)
+{
+	struct wire_outcome o = {.result = -EIO, .text = "The helper process died."};
+	struct job *j = &s->jobs[index];
+	int fds[FD_PASS_MAX], mount = -1;
+	size_t count = 0;
+
+	if (fd_recv_fds(j->socket, &o, sizeof(o), fds, &count, 0) == sizeof(o))
+		o.text[sizeof(o.text) - 1] = '\0';
+	if (count)
+		mount = fds[0];
+	finish(s, j, &o, mount);
+	base_closep(&mount);
+	disks_pump(s);
+}
+
+void jobs_orphan(struct spawner *s)
+{
+	for (struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++) {
+		j->orphan = true;
+		if (j->kind == JOB_UNPACK || j->kind == JOB_DELETE)
+			pidfd_send(j->pidfd, SIGKILL); /* its socket tells */
+	}
+}
+
+void jobs_kill_all(struct spawner *s)
+{
+	static const struct wire_outcome none;
+
+	for (struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++) {
+		j->orphan = true;
+		if (j->kind != JOB_NONE)
+			finish(s, j, &none, -1);
+	}
+}

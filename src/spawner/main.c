@@ -1,0 +1,446 @@
+/*
+ * mayfly-spawner: the only part of Mayfly that runs as root. It makes and kills boxes for core,
+ * which it starts, confines and starts again. No parser but that of its own command line, no heap
+ * once core runs, one thread. Started by `mayfly serve`; ARCHITECTURE.md has the picture.
+ */
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "spawner/disk.h"
+#include "spawner/ids.h"
+#include "spawner/net.h"
+#include "spawner/root.h"
+#include "spawner/spawner_int.h"
+#include "spawner/tree.h"
+
+#define STOP_NS 5500000000 /* core has 5 s to drain */
+#define SWEEP_MS 5
+#define FDS_PER_BOX 9           /* core's eight and a spare */
+#define CGROUP_RECORD "cgroups" /* in the data directory: where our groups are */
+
+struct options {
+	const char *data, *core, *init, *unpack, *runtimes;
+	const char *listen[LISTENERS_MAX];
+	unsigned listen_count, boxes;
+	int ready_fd;
+	bool dev;
+	char **rest;
+	unsigned rest_count;
+};
+
+int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+int watch(struct spawner *s, int fd, enum event_source source, uint32_t index)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)source << 32 | index};
+
+	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+void unwatch(struct spawner *s, int fd)
+{
+	epoll_ctl(s->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* ---- options ---- */
+
+static const char usage[] =
+    "usage: mayfly-spawner --data DIR --listen ADDRESS:PORT [--listen ...] [--core PATH]\n"
+    "    [--init PATH] [--unpack PATH] [--runtimes DIR] [--boxes N] [--dev] [--ready-fd N]\n"
+    "    [-- ARGUMENTS OF CORE]\n"
+    "This is the root part of mayfly; `mayfly serve` starts it.\n";
+
+static bool take_number(const char *text, int64_t min, int64_t max, int64_t *ret)
+{
+	return str_to_int64(str_from(text), min, max, ret);
+}
+
+static bool take_option(struct options *o, int which, const char *value)
+{
+	int64_t n;
+
+	switch (which) {
+	case 'd': o->data = value; return true;
+	case 'c': o->core = value; return true;
+	case 'i': o->init = value; return true;
+	case 'u': o->unpack = value; return true;
+	case 'r': o->runtimes = value; return true;
+	case 'D': o->dev = true; return true;
+	case 'l':
+		if (o->listen_count == LISTENERS_MAX)
+			return false;
+		o->listen[o->listen_count++] = value;
+		return true;
+	case 'b':
+		if (!take_number(value, 1, WIRE_BOXES_MAX, &n))
+			return false;
+		o->boxes = (unsigned)n;
+		return true;
+	case 'f':
+		if (!take_number(value, 3, INT_MAX, &n))
+			return false;
+		o->ready_fd = (int)n;
+		return true;
+	default: return false;
+	}
+}
+
+static int parse_options(struct options *o, int argc, char **argv, struct err *e)
+{
+	static const struct option table[] = {{"data", 1, NULL, 'd'}, {"listen", 1, NULL, 'l'},
+	    {"core", 1, NULL, 'c'}, {"init", 1, NULL, 'i'}, {"unpack", 1, NULL, 'u'},
+	    {"runtimes", 1, NULL, 'r'}, {"boxes", 1, NULL, 'b'}, {"dev", 0, NULL, 'D'},
+	    {"ready-fd", 1, NULL, 'f'}, {0}};
+	int which;
+
+	*o = (struct options){.ready_fd = -1};
+	while ((which = getopt_long(argc, argv, "+", table, NULL)) != -1)
+		if (!take_option(o, which, optarg))
+			return err_set(e, EINVAL, "unknown option or value out of range");
+	o->rest = argv + optind;
+	o->rest_count = (unsigned)(argc - optind);
+	if (!o->data || !o->listen_count || o->rest_count > CORE_ARGS_MAX)
+		return err_set(e, EINVAL, "--data and --listen are needed");
+	return 0;
+}
+
+/* ---- start ---- */
+
+/* The program named on the command line, or one beside us: installed flat, or as the build tree
+ * has it. */
+static int open_program(const char *given, const char *name, const char *room, struct err *e)
+{
+	char self[PATH_MAX], path[PATH_MAX + 64];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int fd;
+
+	self[n > 0 ? n : 0] = '\0';
+	if (strrchr(self, '/'))
+		*strrchr(self, '/') = '\0';
+	snprintf(path, sizeof(path), "%s/%s", self, name);
+	if (!given && access(path, X_OK) < 0)
+		snprintf(path, sizeof(path), "%s/../%s/%s", self, room, name);
+	fd = open(given ? given : path, O_PATH | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, errno, "opening %s", given ? given : path) : fd;
+}
+
+/* A directory of DATA that root or core owns; whoever else owns it does not get our trust. */
+static int own_dir(int data, const char *name, uint32_t owner, mode_t mode, struct err *e)
+{
+	bool made = mkdirat(data, name, 0700) == 0;
+	struct stat st;
+	int fd = openat(data, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, errno, "opening %s/ in the data directory", name);
+	if (made && (fchown(fd, owner, owner) < 0 || fchmod(fd, mode) < 0))
+		goto undo;
+	if (fstat(fd, &st) < 0)
+		goto undo;
+	if (st.st_uid == owner && !(st.st_mode & 0022))
+		return fd;
+	close(fd);
+	return err_set(e, EPERM,
+	    "%s/ in the data directory belongs to user %u, not %u; move it away", name, st.st_uid,
+	    owner);
+undo:
+	err_sys(e, errno, "setting up %s/ in the data directory", name);
+	close(fd);
+	return -e->errnum;
+}
+
+/* Root's, sticky, and open to core's group: core may make files in it but not move root's away. */
+static int open_data(const char *path, struct stat *ret, struct err *e)
+{
+	int fd;
+
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return err_sys(e, errno, "making %s", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, errno, "opening %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		close(fd);
+		return err_set(
+		    e, EBUSY, "another mayfly uses %s; stop it or choose another --data", path);
+	}
+	if (fchown(fd, 0, ID_CORE) < 0 || fchmod(fd, 01775) < 0 || fstat(fd, ret) < 0) {
+		err_sys(e, errno, "setting up %s", path);
+		close(fd);
+		return -e->errnum;
+	}
+	return fd;
+}
+
+static int open_dirs(struct spawner *s, const struct options *o, char instance[40], struct err *e)
+{
+	struct stat st;
+
+	s->data = open_data(o->data, &st, e);
+	if (s->data < 0)
+		return s->data;
+	snprintf(instance, 40, "%lx-%lx", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
+	s->code = own_dir(s->data, "code", 0, 0755, e);
+	s->images = s->code < 0 ? s->code : own_dir(s->data, "tmp", 0, 0700, e);
+	s->blobs = s->images < 0 ? s->images : own_dir(s->data, "blobs", ID_CORE, 0700, e);
+	return s->blobs < 0 ? s->blobs : 0;
+}
+
+static int open_programs(struct spawner *s, const struct options *o, struct err *e)
+{
+	s->exe_core = open_program(o->core, "mayfly-core", "core", e);
+	if (s->exe_core < 0)
+		return s->exe_core;
+	s->exe_init = open_program(o->init, "box-init", "init", e);
+	if (s->exe_init < 0)
+		return s->exe_init;
+	s->exe_unpack = open_program(o->unpack, "mayfly-unpack", "unpack", e);
+	return s->exe_unpack < 0 ? s->exe_unpack : 0;
+}
+
+static int open_listeners(struct spawner *s, const struct options *o, struct err *e)
+{
+	for (unsigned i = 0; i < o->listen_count; i++) {
+		int fd = net_listen(o->listen[i], e);
+
+		if (fd < 0)
+			return fd;
+		s->listeners[s->listener_count++] = fd;
+	}
+	return 0;
+}
+
+/* Core holds eight descriptors a box; it gets the hard limit that we have. */
+static uint32_t count_slots(unsigned wanted)
+{
+	struct rlimit files = {1024, 1024};
+	uint64_t possible;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	possible = files.rlim_max > 1024 ? (files.rlim_max - 512) / FDS_PER_BOX : 32;
+	if (!wanted)
+		wanted = WIRE_BOXES_MAX;
+	return possible < wanted ? (uint32_t)possible : wanted;
+}
+
+static int open_loop(struct spawner *s, struct err *e)
+{
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGINT);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	s->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (s->signals < 0 || s->epoll < 0 || watch(s, s->signals, EV_SIGNAL, 0) < 0)
+		return err_sys(e, errno, "making the loop");
+	return 0;
+}
+
+static void prepare_disks(struct spawner *s)
+{
+	struct err e = ERR_INIT;
+
+	tree_clean(s->code);
+	if (disk_prepare(s->images, &e) == 0)
+		return;
+	s->no_loop = true;
+	log_warn("/tmp of every function will be memory and count as its own: %s", e.msg);
+}
+
+static int start(struct spawner *s, const struct options *o, struct err *e)
+{
+	char instance[40];
+	int r = open_loop(s, e);
+
+	if (geteuid() != 0)
+		return err_set(e, EPERM, "mayfly needs root to make boxes; start it with sudo");
+	s->core.pidfd = s->core.socket = -1;
+	s->exit_code = -1;
+	s->ready_fd = o->ready_fd;
+	s->dev = o->dev;
+	s->core_args = o->rest;
+	s->core_arg_count = o->rest_count;
+	s->gate.slots = count_slots(o->boxes);
+	boxes_init(s);
+	if (r == 0)
+		r = root_begin(e);
+	if (r == 0)
+		r = open_dirs(s, o, instance, e);
+	if (r == 0)
+		r = open_programs(s, o, e);
+	if (r == 0)
+		r = open_listeners(s, o, e);
+	if (r == 0)
+		r = cgroups_find(&s->cgroups, "/proc", instance, e);
+	if (r == 0)
+		r = cgroups_prepare(&s->cgroups, s->data, CGROUP_RECORD, e);
+	if (r == 0)
+		r = root_make(s->data, o->runtimes, e);
+	if (r < 0)
+		return r;
+	s->own_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (s->own_mounts < 0)
+		return err_sys(e, errno, "opening our mount namespace");
+	/* Code and images by descriptors of the mounts that boxes will have copies of. */
+	s->code = open(ROOT_DATA "/code", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (s->code < 0)
+		return err_sys(e, errno, "opening code/ again");
+	prepare_disks(s);
+	return 0;
+}
+
+static void tell_ready(struct spawner *s)
+{
+	char name[80], line[96];
+
+	for (unsigned i = 0; i < s->listener_count; i++) {
+		if (net_name(s->listeners[i], name, sizeof(name)) < 0)
+			continue;
+		log_info("listening on %s", name);
+		snprintf(line, sizeof(line), "%s\n", name);
+		if (s->ready_fd >= 0)
+			(void)fd_write_full(s->ready_fd, line, strlen(line));
+	}
+	if (s->ready_fd >= 0)
+		close(s->ready_fd);
+}
+
+/* ---- the loop ---- */
+
+static void on_signal(struct spawner *s)
+{
+	struct signalfd_siginfo info;
+
+	if (read(s->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (s->stopping) { /* asked twice: at once */
+		s->stop_by_ns = now_ns();
+		return;
+	}
+	log_info("stopping");
+	s->stopping = true;
+	s->stop_by_ns = now_ns() + STOP_NS;
+	s->core.start_at_ns = 0;
+	if (s->core.pidfd >= 0)
+		pidfd_send(s->core.pidfd, SIGTERM);
+	else
+		s->exit_code = 0;
+}
+
+static void on_event(struct spawner *s, uint64_t data)
+{
+	uint32_t index = (uint32_t)data;
+
+	switch ((enum event_source)(data >> 32)) {
+	case EV_SIGNAL: on_signal(s); return;
+	case EV_CORE: core_on_message(s); return;
+	case EV_CORE_EXIT: core_on_exit(s); return;
+	case EV_BOX: box_on_message(s, index); return;
+	case EV_BOX_EXIT: box_on_exit(s, index); return;
+	case EV_JOB: job_on_ready(s, index); return;
+	}
+}
+
+/* When to wake without an event, in ms; -1: never. */
+static int patience(const struct spawner *s)
+{
+	int64_t due = INT64_MAX, now = now_ns();
+
+	if (!list_empty(&s->lingering))
+		return SWEEP_MS;
+	if (s->core.start_at_ns)
+		due = s->core.start_at_ns;
+	if (s->stopping && s->stop_by_ns < due)
+		due = s->stop_by_ns;
+	if (s->pool_retry_ns > now && s->pool_retry_ns < due)
+		due = s->pool_retry_ns;
+	if (due == INT64_MAX)
+		return -1;
+	return due <= now ? 0 : (int)((due - now) / 1000000 + 1);
+}
+
+static void on_time(struct spawner *s)
+{
+	int64_t now = now_ns();
+
+	boxes_sweep(s);
+	if (s->core.start_at_ns && s->core.start_at_ns <= now)
+		core_start(s);
+	if (s->stopping && s->stop_by_ns <= now && s->core.pidfd >= 0)
+		pidfd_send(s->core.pidfd, SIGKILL);
+	if (s->pool_retry_ns && s->pool_retry_ns <= now) {
+		s->pool_retry_ns = 0;
+		disks_pump(s);
+	}
+	core_greet(s);
+}
+
+/* One event a turn: handling one may close what the next would be about. */
+static int run(struct spawner *s)
+{
+	struct epoll_event event;
+
+	while (s->exit_code < 0) {
+		int n = epoll_wait(s->epoll, &event, 1, patience(s));
+
+		check(n >= 0 || errno == EINTR);
+		if (n == 1)
+			on_event(s, event.data.u64);
+		on_time(s);
+	}
+	return s->exit_code;
+}
+
+int main(int argc, char **argv)
+{
+	static struct spawner spawner;
+	struct err e = ERR_INIT;
+	struct options o;
+	int r;
+
+	log_setup("mayfly-spawner", LOG_INFO);
+	if (parse_options(&o, argc, argv, &e) < 0) {
+		log_error("%s", e.msg);
+		fputs(usage, stderr);
+		return 2;
+	}
+	r = start(&spawner, &o, &e);
+	if (r < 0) {
+		log_error("%s", e.msg);
+		return 2;
+	}
+	tell_ready(&spawner);
+	core_start(&spawner);
+	disks_pump(&spawner);
+	r = run(&spawner);
+	jobs_kill_all(&spawner);
+	cgroups_remove(&spawner.cgroups);
+	return r;
+}

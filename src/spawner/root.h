@@ -1,0 +1,28 @@
+/*
+ * The spawner's own small root, made once at start in a private mount namespace: nothing of it is
+ * seen by the host and all of it goes with the spawner. Every box and core start from a copy of
+ * this namespace, so few mounts here make fast boxes.
+ *
+ *   /data   the data directory              /box    what a box sees: read-only template
+ *   /proc   of the host                     /core   what core sees
+ *   /dev    of the host (loop devices)
+ */
+#pragma once
+
+#include "base/base.h"
+#include "base/err.h"
+
+#define ROOT_DATA "/data"
+#define ROOT_BOX "/box"
+#define ROOT_CORE "/core"
+#define ROOT_LAYERS "/layers" /* empty: a place to put layers together */
+
+/* A mount namespace of our own: before any directory is opened that is to be mounted later. */
+int root_begin(struct err *e);
+
+/* data: the locked data directory. runtimes: path of the bootstraps, or NULL. After this the host
+ * is out of reach but for descriptors that are open. */
+int root_make(int data, const char *runtimes, struct err *e);
+
+/* In a child with its own mount namespace: make `root` the only one. */
+int root_enter(const char *root);

@@ -1,0 +1,120 @@
+/*
+ * Everything the root program remembers: one struct, all of it static, on one thread. Nothing is
+ * allocated once core runs.
+ *
+ *   main.c   options, start, the loop        box.c   boxes: make, assign, kill
+ *   core.c   core's life                     job.c   short-lived children: /tmp disks, unpacking
+ */
+#pragma once
+
+#include "base/base.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "spawn/wire.h"
+#include "spawner/cgroup.h"
+#include "spawner/gate.h"
+#include "spawner/process.h"
+
+#define LISTENERS_MAX 16
+#define CORE_ARGS_MAX 64
+#define JOBS_MAX 12 /* WIRE_REQUESTS_MAX and DISK_JOBS_MAX */
+#define DISK_JOBS_MAX 4
+#define POOL_MAX 4 /* ready /tmp disks of the smallest size */
+
+/* What an event is about: the upper half of epoll's data; the lower half is an index. */
+enum event_source { EV_SIGNAL, EV_CORE, EV_CORE_EXIT, EV_BOX, EV_BOX_EXIT, EV_JOB };
+
+struct box {
+	int pidfd;   /* -1: no process */
+	int control; /* core's end, while the box is being made; else -1 */
+	pid_t pid;
+	struct list waiting;   /* in spawner.disk_queue: assignment waits for its /tmp */
+	struct list lingering; /* in spawner.lingering: only its cgroup is left */
+	uint32_t memory_mb, tmp_mb, layer_count;
+	uint8_t code[WIRE_HASH_SIZE];
+	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
+};
+
+enum job_kind { JOB_NONE, JOB_DISK, JOB_UNPACK, JOB_DELETE };
+
+struct job {
+	enum job_kind kind;
+	int pidfd, socket; /* socket: struct wire_outcome comes, a mount with it for JOB_DISK */
+	bool orphan;       /* the core that asked is gone */
+	uint32_t slot, generation; /* JOB_DISK for one box; slot UINT32_MAX: for the pool */
+	uint64_t serial;
+};
+
+struct core {
+	int pidfd; /* -1: not running */
+	int socket;
+	int64_t started_ns, start_at_ns; /* start_at_ns 0: no start due */
+	unsigned quick_deaths;
+};
+
+struct spawner {
+	int epoll, signals, own_mounts; /* own_mounts: the namespace to come home to */
+	int data, code, blobs, images;  /* directories */
+	int exe_core, exe_init, exe_unpack;
+	int listeners[LISTENERS_MAX];
+	unsigned listener_count;
+	int ready_fd; /* -1: nobody waits */
+	bool dev;
+	char **core_args;
+	unsigned core_arg_count;
+
+	struct cgroups cgroups;
+	struct gate gate;
+	struct core core;
+	struct box boxes[WIRE_BOXES_MAX];
+	struct list lingering, disk_queue;
+
+	struct job jobs[JOBS_MAX];
+	unsigned disk_jobs;
+	bool no_loop; /* /tmp is a tmpfs on this host */
+	int pool[POOL_MAX];
+	unsigned pool_count;
+	int64_t pool_retry_ns;
+
+	bool stopping;
+	int64_t stop_by_ns;
+	int exit_code; /* -1: not decided */
+};
+
+/* ---- main.c ---- */
+int watch(struct spawner *s, int fd, enum event_source source, uint32_t index);
+void unwatch(struct spawner *s, int fd);
+int64_t now_ns(void);
+
+/* ---- core.c ---- */
+void core_start(struct spawner *s);
+/* Greet a core that waits, if everything of the one before it is gone. */
+void core_greet(struct spawner *s);
+void core_on_message(struct spawner *s);
+void core_on_exit(struct spawner *s);
+/* A message to core; drops it when there is no core that knows of boxes. */
+void core_tell(struct spawner *s, const struct wire_msg *m, const int *fds, size_t count);
+void core_kill(struct spawner *s, const char *why);
+
+/* ---- box.c ---- */
+void boxes_init(struct spawner *s);
+void box_make(struct spawner *s, const struct wire_msg *m);
+void box_assign(struct spawner *s, const struct wire_msg *m);
+void box_kill(struct spawner *s, uint32_t slot);
+void box_on_message(struct spawner *s, uint32_t slot);
+void box_on_exit(struct spawner *s, uint32_t slot);
+void boxes_kill_all(struct spawner *s);
+/* Try again to remove groups that were busy. */
+void boxes_sweep(struct spawner *s);
+/* A /tmp for the box, or why there is none: goes on with its assignment. mount stays ours. */
+void box_on_disk(struct spawner *s, uint32_t slot, int mount, int result);
+
+/* ---- job.c ---- */
+void job_unpack(struct spawner *s, const struct wire_msg *m);
+void job_delete(struct spawner *s, const struct wire_msg *m);
+void job_on_ready(struct spawner *s, uint32_t index);
+void jobs_kill_all(struct spawner *s);
+/* Core is gone: stop its unpacking, forget who asked. */
+void jobs_orphan(struct spawner *s);
+/* Start what the queue and the pool want. */
+void disks_pump(struct spawner *s);

@@ -135,7 +135,8 @@ struct aws_config {
 
 /* config's strings stay the caller's and must outlive the engine. */
 struct aws *aws_new(struct loop *l, const struct aws_config *config);
-void aws_free(struct aws *a); /* all requests are gone before */
+/* All requests are gone before: free the HTTP servers first. */
+void aws_free(struct aws *a);
 /* s is a generated table (`&lambda_service`), ctx goes to call.ctx. */
 void aws_service_add(struct aws *a, const struct aws_service *s, void *ctx);
 

@@ -16,7 +16,8 @@ const char *call_strn(struct call *c, struct str s)
 	return s.ptr ? arena_strndup(c->arena, s.ptr, s.len) : NULL;
 }
 
-static char *format(struct arena *a, const char *fmt, va_list ap)
+_printf_(2, 0)
+    __attribute__((nonnull)) static char *format(struct arena *a, const char *fmt, va_list ap)
 {
 	va_list again;
 	char *out;

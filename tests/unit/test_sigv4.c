@@ -1,0 +1,367 @@
+/* Signature Version 4: AWS's published example, vectors made by sigv4_vectors.py (an independent
+ * implementation), chunked bodies, and the engine's judgement of forged requests. */
+#include "unit.h"
+
+#undef fail /* of cmocka; ours is in aws.h */
+
+#include "http_fake.h"
+
+#include "aws/aws.h"
+#include "aws/sigv4.h"
+#include "base/time.h"
+#include "gen/sts.h"
+#include "sigv4_vectors.h"
+
+static struct arena arena;
+
+#define H(name, value)                \
+	{                             \
+		STR(name), STR(value) \
+	}
+
+/* The example of "Signature Version 4 signing process": ListUsers of IAM, 30 August 2015. */
+static const struct http_header example[] = {
+    H("Host", "iam.amazonaws.com"),
+    H("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),
+};
+#define EXAMPLE_SIGNATURE "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
+#define EXAMPLE_SECRET "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+#define NOW_MS 1440938160000 /* 20150830T123600Z */
+#define EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+static void the_published_example_comes_out(void **state)
+{
+	struct sigv4_request r = {STR("GET"), STR("/"), STR("Action=ListUsers&Version=2010-05-08"),
+	    example, ARRAY_SIZE(example), false};
+	struct sigv4_keys keys = {"AKIDEXAMPLE", EXAMPLE_SECRET, NULL};
+	struct http_header out[SIGV4_SIGN_HEADERS];
+
+	(void)state;
+	assert_int_equal(sigv4_sign(&arena, &r, &keys, "us-east-1", "iam", NOW_MS, EMPTY, out), 2);
+	assert_true(str_is(out[0].value, "20150830T123600Z"));
+	assert_true(str_is(out[1].value,
+	    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, "
+	    "SignedHeaders=content-type;host;x-amz-date, Signature=" EXAMPLE_SIGNATURE));
+}
+
+static void what_was_signed_is_read_back(void **state)
+{
+	struct http_header headers[5] = {example[0], example[1]};
+	struct sigv4_request r = {
+	    STR("GET"), STR("/"), STR("Action=ListUsers&Version=2010-05-08"), headers, 2, false};
+	struct sigv4_keys keys = {"AKIDEXAMPLE", EXAMPLE_SECRET, "the+token/="};
+	struct sigv4_cache cache = {0};
+	char signature[SIGV4_HEX];
+	struct sigv4_auth auth;
+	uint8_t key[32];
+
+	(void)state;
+	r.header_count +=
+	    sigv4_sign(&arena, &r, &keys, "eu-west-1", "iam", NOW_MS, EMPTY, headers + 2);
+	assert_int_equal(sigv4_parse(&arena, &r, &auth, NULL), 0);
+	assert_true(str_is(auth.access_key_id, "AKIDEXAMPLE"));
+	assert_true(str_is(auth.region, "eu-west-1"));
+	assert_true(str_is(auth.token, "the+token/="));
+	assert_int_equal(sigv4_check_headers(&r, &auth, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) { /* second time from the cache */
+		sigv4_cache_key(&cache, EXAMPLE_SECRET, auth.date, auth.region, auth.service, key);
+		sigv4_signature(&arena, &r, &auth, key, STR(EMPTY), signature);
+		assert_true(sigv4_equal(signature, auth.signature));
+	}
+	headers[0].value = STR("other.example.com");
+	sigv4_signature(&arena, &r, &auth, key, STR(EMPTY), signature);
+	assert_false(sigv4_equal(signature, auth.signature));
+}
+
+static void independent_vectors_agree(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
+		const struct vector *v = &vectors[i];
+		struct http_header headers[8];
+		struct sigv4_request r = {.method = str_from(v->method),
+		    .path = str_from(v->path),
+		    .query = str_from(v->query),
+		    .headers = headers,
+		    .s3 = v->s3};
+		struct str lines = str_from(v->headers);
+		struct sigv4_auth auth;
+		char signature[SIGV4_HEX];
+		uint8_t key[32];
+
+		while (lines.len) {
+			struct str value = str_cut(&lines, '\n'), name = str_cut(&value, ':');
+
+			headers[r.header_count++] = (struct http_header){name, value};
+		}
+		assert_int_equal(sigv4_parse(&arena, &r, &auth, NULL), 0);
+		sigv4_key(EXAMPLE_SECRET, auth.date, auth.region, auth.service, key);
+		sigv4_signature(&arena, &r, &auth, key, str_from(v->payload_hash), signature);
+		if (!sigv4_equal(signature, auth.signature)) {
+			struct buf b = BUF_INIT;
+
+			sigv4_canonical(&b, &arena, &r, &auth, str_from(v->payload_hash));
+			print_error("vector %zu:\n%.*s\n", i, (int)buf_len(&b), buf_data(&b));
+			buf_done(&b);
+		}
+		assert_true(sigv4_equal(signature, auth.signature));
+		assert_int_equal(sigv4_check_time(&auth, NOW_MS, NULL), 0);
+	}
+}
+
+static void time_has_two_edges(void **state)
+{
+	struct sigv4_auth auth = {.time = STR("20150830T123600Z"), .time_ms = NOW_MS};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(sigv4_check_time(&auth, NOW_MS + SIGV4_SKEW_MS, &e), 0);
+	assert_int_equal(sigv4_check_time(&auth, NOW_MS - SIGV4_SKEW_MS, &e), 0);
+	assert_int_equal(sigv4_check_time(&auth, NOW_MS + SIGV4_SKEW_MS + 1000, &e), SIGV4_EXPIRED);
+	assert_string_equal(e.msg, "Signature expired: 20150830T123600Z is now earlier than "
+				   "20150830T123601Z (20150830T125101Z - 15 min.)");
+	assert_int_equal(sigv4_check_time(&auth, NOW_MS - SIGV4_SKEW_MS - 1000, &e), SIGV4_EXPIRED);
+	assert_string_equal(e.msg,
+	    "Signature not yet current: 20150830T123600Z is still later than "
+	    "20150830T123559Z (20150830T122059Z + 15 min.)");
+	auth.presigned = true;
+	auth.expires_s = 60;
+	assert_int_equal(sigv4_check_time(&auth, NOW_MS + 60000, &e), 0);
+	assert_int_equal(sigv4_check_time(&auth, NOW_MS + 60001, &e), SIGV4_EXPIRED);
+}
+
+static void broken_signatures_are_incomplete(void **state)
+{
+	static const char *const bad[] = {
+	    "AWS3-HTTPS x",
+	    "AWS4-HMAC-SHA256 ",
+	    "AWS4-HMAC-SHA256 Credential=A/20150830/r/s/aws4_request, SignedHeaders=host",
+	    "AWS4-HMAC-SHA256 Credential=A/20150830/r/s, SignedHeaders=host, Signature=" EMPTY,
+	    "AWS4-HMAC-SHA256 Credential=A/20150830/r/s/aws4_request, Signature=" EMPTY,
+	    "AWS4-HMAC-SHA256 Credential=A/20150831/r/s/aws4_request, SignedHeaders=host, "
+	    "Signature=" EMPTY,
+	    "AWS4-HMAC-SHA256 Credential=A/20150830/r/s/aws4_request, SignedHeaders=host, "
+	    "Signature=12",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct http_header headers[] = {
+		    {STR("Authorization"), str_from(bad[i])}, H("X-Amz-Date", "20150830T123600Z")};
+		struct sigv4_request r = {.path = STR("/"), .headers = headers, .header_count = 2};
+		struct sigv4_auth auth;
+		struct err e = ERR_INIT;
+
+		assert_int_equal(sigv4_parse(&arena, &r, &auth, &e), SIGV4_INCOMPLETE);
+		assert_true(strlen(e.msg) > 10);
+	}
+}
+
+/* ---- chunked bodies ---- */
+
+static int decode_chunks(const char *text, enum sigv4_payload kind, bool check, struct buf *b)
+{
+	struct sigv4_auth auth = {.date = STR("20130524"),
+	    .region = STR("us-east-1"),
+	    .service = STR("s3"),
+	    .time = STR("20130524T000000Z"),
+	    .signature = STR(CHUNK_SEED)};
+	uint8_t key[32];
+
+	buf_clear(b);
+	buf_puts(b, text);
+	sigv4_key(EXAMPLE_SECRET, auth.date, auth.region, auth.service, key);
+	return sigv4_chunks_decode(b, kind, &auth, check ? key : NULL, NULL);
+}
+
+static void chunks_are_verified_one_by_one(void **state)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	char *forged;
+
+	(void)state;
+	assert_int_equal(decode_chunks(CHUNKED, SIGV4_PAYLOAD_CHUNKED, true, &b), 0);
+	assert_true(str_is(buf_str(&b), "hello, world"));
+	assert_int_equal(
+	    decode_chunks(CHUNKED_TRAILER, SIGV4_PAYLOAD_CHUNKED_TRAILER, true, &b), 0);
+	assert_true(str_is(buf_str(&b), "hello, world"));
+	forged = xstrdup(CHUNKED);
+	*strstr(forged, "world") = 'W';
+	assert_int_equal(decode_chunks(forged, SIGV4_PAYLOAD_CHUNKED, true, &b), SIGV4_MISMATCH);
+	assert_int_equal(decode_chunks(forged, SIGV4_PAYLOAD_CHUNKED, false, &b), 0);
+	free(forged);
+	forged = xstrdup(CHUNKED_TRAILER);
+	*strstr(forged, "x-amz-checksum") = 'y';
+	assert_int_equal(
+	    decode_chunks(forged, SIGV4_PAYLOAD_CHUNKED_TRAILER, true, &b), SIGV4_MISMATCH);
+	free(forged);
+}
+
+static void cut_chunks_are_refused(void **state)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	(void)state;
+	/* The last line may lack its CRLF pair; anything shorter is cut. */
+	for (size_t len = 0; len + 4 < strlen(CHUNKED); len++) {
+		char *cut = xstrndup(CHUNKED, len);
+
+		assert_true(decode_chunks(cut, SIGV4_PAYLOAD_CHUNKED, true, &b) < 0);
+		free(cut);
+	}
+	assert_int_equal(decode_chunks("3\r\nabc\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n",
+			     SIGV4_PAYLOAD_CHUNKED_UNSIGNED_TRAILER, true, &b),
+	    0);
+	assert_true(str_is(buf_str(&b), "abc"));
+	assert_true(decode_chunks("ffffffff\r\nabc\r\n", SIGV4_PAYLOAD_CHUNKED_UNSIGNED_TRAILER,
+			true, &b) < 0);
+	assert_true(decode_chunks("3\r\nabcd\r\n0\r\n\r\n", SIGV4_PAYLOAD_CHUNKED_UNSIGNED_TRAILER,
+			true, &b) < 0);
+}
+
+/* ---- the engine's judgement ---- */
+
+static int64_t clock_ms = NOW_MS;
+
+static int64_t now_ms(void)
+{
+	return clock_ms;
+}
+
+static int find_key(void *ctx, struct str id, struct str token, int64_t now,
+    struct aws_principal *ret, char secret[AWS_SECRET_SIZE])
+{
+	(void)ctx;
+	(void)now;
+	if (token.ptr)
+		return str_is(token, "old") ? AWS_KEY_EXPIRED : AWS_KEY_TOKEN_INVALID;
+	if (!str_is(id, "AKIDEXAMPLE"))
+		return AWS_KEY_UNKNOWN;
+	*ret = (struct aws_principal){.type = AWS_USER,
+	    .account = "111122223333",
+	    .arn = "arn:aws:iam::111122223333:user/jo",
+	    .user_id = "AIDAJO",
+	    .access_key_id = "AKIDEXAMPLE"};
+	strcpy(secret, EXAMPLE_SECRET);
+	return 0;
+}
+
+int sts_get_caller_identity(struct call *c, const struct sts_get_caller_identity_in *in,
+    struct sts_get_caller_identity_out *out, struct err *e)
+{
+	(void)in;
+	(void)e;
+	out->account = call_str(c, c->account);
+	out->arn = c->principal.arn;
+	return 0;
+}
+
+struct forgery {
+	const char *access_key_id, *secret, *token;
+	const char *sent_body;    /* NULL: the one that was signed */
+	struct http_header extra; /* added after signing */
+	int64_t skew_ms;
+	bool is_unsigned;
+	unsigned status;
+	const char *expect; /* in the answer */
+};
+
+static void send_forged(struct aws *aws, const struct forgery *f)
+{
+	const char *body = "Action=GetCallerIdentity&Version=2011-06-15";
+	const char *sent = f->sent_body ? f->sent_body : body;
+	struct http_header headers[8] = {H("Host", "localhost")};
+	struct sigv4_request s = {STR("POST"), STR("/"), STR_NULL, headers, 1, false};
+	struct sigv4_keys keys = {f->access_key_id, f->secret, f->token};
+	struct http_request r = {
+	    .arena = &arena, .method = s.method, .path = s.path, .headers = headers};
+	char hash[SIGV4_HEX];
+	size_t count = 1;
+
+	sigv4_sha256_hex(str_from(body), hash);
+	if (!f->is_unsigned)
+		count += sigv4_sign(
+		    &arena, &s, &keys, "us-east-1", "sts", NOW_MS + f->skew_ms, hash, headers + 1);
+	if (f->extra.name.ptr)
+		headers[count++] = f->extra;
+	r.header_count = count;
+	answer.replies = 0;
+	aws_on_head(aws, &r);
+	assert_int_equal(answer.replies, 0);
+	buf_puts(&r.body, sent);
+	aws_on_body(&r, sent, strlen(sent));
+	aws_on_request(&r);
+	assert_int_equal(answer.replies, 1);
+	if (!strstr(buf_data(&answer.body), f->expect))
+		print_error("%s\n", buf_data(&answer.body));
+	assert_non_null(strstr(buf_data(&answer.body), f->expect));
+	assert_int_equal(answer.status, f->status);
+}
+
+static void forged_requests_do_not_pass(void **state)
+{
+	static const struct aws_config config = {.account = "123456789012",
+	    .region = "us-east-1",
+	    .find_key = find_key,
+	    .now_ms = now_ms};
+	static const struct forgery cases[] = {
+	    {"AKIDEXAMPLE", EXAMPLE_SECRET, .status = 200,
+		.expect = "<Account>111122223333</Account><Arn>arn:aws:iam::111122223333:user/jo"},
+	    {"AKIDEXAMPLE", "wrong", .status = 403, .expect = "<Code>SignatureDoesNotMatch</Code>"},
+	    {"AKIDOTHER", EXAMPLE_SECRET, .status = 403,
+		.expect =
+		    "<Code>InvalidClientTokenId</Code><Message>The security token included in "
+		    "the request is invalid.</Message>"},
+	    {"AKIDEXAMPLE", EXAMPLE_SECRET, .token = "old", .status = 403,
+		.expect = "<Code>ExpiredToken</Code>"},
+	    {"AKIDEXAMPLE", EXAMPLE_SECRET, .token = "bad", .status = 403,
+		.expect = "<Code>InvalidClientTokenId</Code>"},
+	    {"AKIDEXAMPLE", EXAMPLE_SECRET, .status = 403,
+		.sent_body = "Action=GetCallerIdentity&Version=2011-06-15&x=y",
+		.expect = "<Code>SignatureDoesNotMatch</Code>"},
+	    {"AKIDEXAMPLE", EXAMPLE_SECRET, .extra = H("x-amz-meta", "1"), .status = 400,
+		.expect = "'x-amz-meta' must be a 'SignedHeader'"},
+	    {"AKIDEXAMPLE", EXAMPLE_SECRET, .skew_ms = -16 * 60000, .status = 403,
+		.expect = "Signature expired: "},
+	    {"AKIDEXAMPLE", EXAMPLE_SECRET, .skew_ms = 16 * 60000, .status = 403,
+		.expect = "Signature not yet current: "},
+	    {.is_unsigned = true,
+		.status = 403,
+		.expect = "<Code>MissingAuthenticationToken</Code>"},
+	    {.is_unsigned = true,
+		.extra = H("Authorization", "Bearer x"),
+		.status = 400,
+		.expect = "must be signed with AWS4-HMAC-SHA256"},
+	};
+	struct aws *aws = aws_new(NULL, &config);
+
+	(void)state;
+	aws_service_add(aws, &sts_service, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		send_forged(aws, &cases[i]);
+	aws_free(aws);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	arena_done(&arena);
+	buf_done(&answer.body);
+	return 0;
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_published_example_comes_out),
+	    cmocka_unit_test(what_was_signed_is_read_back),
+	    cmocka_unit_test(independent_vectors_agree),
+	    cmocka_unit_test(time_has_two_edges),
+	    cmocka_unit_test(broken_signatures_are_incomplete),
+	    cmocka_unit_test(chunks_are_verified_one_by_one),
+	    cmocka_unit_test(cut_chunks_are_refused),
+	    cmocka_unit_test(forged_requests_do_not_pass),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, teardown);
+}

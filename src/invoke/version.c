@@ -107,8 +107,10 @@ void version_unref_if_done(struct invoke_version *v)
 void invoke_version_retire(struct invoke_version *v)
 {
 	v->retired = true;
+	v->unfinished++; /* keep it while its environments go */
 	list_for_each_safe (n, &v->idle)
 		environment_free(list_entry(n, struct environment, idle_node));
+	v->unfinished--;
 	version_unref_if_done(v);
 }
 

@@ -22,8 +22,9 @@ static int parse(const char *text)
 static void objects_with_a_status_are_http(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("{\"statusCode\":201,\"headers\":{\"Content-Type\":\"text/html\","
-			       "\"X-N\":7},\"cookies\":[\"a=1\",\"b=2\"],\"body\":\"h\\u00e9\\n\"}"),
+	assert_int_equal(
+	    parse("{\"statusCode\":201,\"headers\":{\"Content-Type\":\"text/html\","
+		  "\"X-N\":7},\"cookies\":[\"a=1\",\"b=2\"],\"body\":\"h\\u00e9\\n\"}"),
 	    0);
 	assert_int_equal(answer.status, 201);
 	assert_int_equal(answer.header_count, 4);

@@ -11,8 +11,8 @@ struct scan {
 
 static void space(struct scan *s)
 {
-	while (s->at < s->end &&
-	    (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
+	while (
+	    s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
 		s->at++;
 }
 
@@ -159,8 +159,8 @@ static struct str bare(struct scan *s)
 
 	space(s);
 	from = s->at;
-	while (s->at < s->end && *s->at != ',' && *s->at != '}' && *s->at != ']' &&
-	    *s->at != ' ' && *s->at != '\n' && *s->at != '\r' && *s->at != '\t')
+	while (s->at < s->end && *s->at != ',' && *s->at != '}' && *s->at != ']' && *s->at != ' ' &&
+	       *s->at != '\n' && *s->at != '\r' && *s->at != '\t')
 		s->at++;
 	if (s->at == from)
 		s->broken = true;

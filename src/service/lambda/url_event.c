@@ -56,8 +56,8 @@ static void add_header(struct buf *out, const struct http_request *r, size_t i)
 	ADD(out, "\",");
 }
 
-static void add_headers(struct buf *out, const struct http_request *r, const struct url_context *c,
-    const char *address)
+static void add_headers(
+    struct buf *out, const struct http_request *r, const struct url_context *c, const char *address)
 {
 	struct str host = http_header(r, "host");
 	const char *colon = host.len ? memchr(host.ptr, ':', host.len) : NULL;
@@ -189,8 +189,8 @@ static void add_caller(struct buf *out, const struct aws_principal *p)
 /* "12/Mar/2020:19:03:58 +0000"; made once a second. */
 static const char *time_text(int64_t now_ms)
 {
-	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
-	    "Sep", "Oct", "Nov", "Dec"};
+	static const char months[][4] = {
+	    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	static char text[48];
 	static time_t of = -1;
 	time_t now = (time_t)(now_ms / 1000);
@@ -205,8 +205,8 @@ static const char *time_text(int64_t now_ms)
 	return text;
 }
 
-static void add_context(struct buf *out, const struct http_request *r, const struct url_context *c,
-    const char *address)
+static void add_context(
+    struct buf *out, const struct http_request *r, const struct url_context *c, const char *address)
 {
 	struct str agent = http_header(r, "user-agent");
 

@@ -9,9 +9,9 @@
 #include "http/http.h"
 
 struct url_context {
-	const char *id;      /* of the URL: api id and domain prefix */
-	struct str domain;   /* Host header without the port */
-	struct str path;     /* raw, begins with '/' */
+	const char *id;    /* of the URL: api id and domain prefix */
+	struct str domain; /* Host header without the port */
+	struct str path;   /* raw, begins with '/' */
 	const char *request_id;
 	const char *trace_id;
 	int64_t now_ms;

@@ -1,0 +1,586 @@
+/*
+ * The invoke path over boxes that the test plays: gate, warm stack, sending ahead, time-outs,
+ * crashes, repeated init, forgetting callers. Boxes, logs, ledger and store are stood in for below;
+ * the real ones are tested with the real server.
+ */
+#include "unit.h"
+
+#include <stdio.h>
+
+#include "base/time.h"
+#include "invoke/invoke_int.h"
+
+/* ---- stand-ins ---- */
+
+struct box {
+	const struct box_handler *handler;
+	void *ctx;
+	unsigned sent;
+	char ids[16][37];
+	bool frozen, stopped, dead;
+	unsigned restarts;
+	int64_t started_ns;
+};
+
+static struct box boxes[64];
+static unsigned box_total, box_limit;
+static char log_text[65536];
+static size_t log_len;
+static struct meter_usage booked[64];
+static unsigned booked_count;
+
+struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struct box_handler *h,
+    void *ctx, struct err *e)
+{
+	(void)bs;
+	assert_true(spec->env_count > 20);
+	if (box_total == box_limit) {
+		err_set(e, EAGAIN, "full");
+		return NULL;
+	}
+	boxes[box_total] = (struct box){.handler = h, .ctx = ctx, .started_ns = time_mono_ns()};
+	return &boxes[box_total++];
+}
+
+void *box_ctx(const struct box *b)
+{
+	return b->ctx;
+}
+
+int64_t box_init_started_ns(const struct box *b)
+{
+	return b->started_ns;
+}
+
+void box_kill(struct box *b)
+{
+	b->dead = true;
+}
+
+void box_stop(struct box *b)
+{
+	b->stopped = true;
+}
+
+void box_restart(struct box *b)
+{
+	assert_true(b->stopped);
+	b->stopped = false;
+	b->restarts++;
+}
+
+void box_send(struct box *b, const struct runtime_event *ev)
+{
+	assert_false(b->dead || b->stopped);
+	assert_true(ev->timeout_ms > 0);
+	b->frozen = false;
+	memcpy(b->ids[b->sent++ % 16], ev->request_id, 37);
+}
+
+void box_drain_output(struct box *b)
+{
+	(void)b;
+}
+
+void box_freeze(struct box *b)
+{
+	b->frozen = true;
+}
+
+uint64_t box_memory_peak(struct box *b)
+{
+	(void)b;
+	return 36 * 1048576;
+}
+
+void box_set_cpu(struct box *b, uint32_t quota_us)
+{
+	(void)b;
+	(void)quota_us;
+}
+
+struct log_stream *logs_stream(
+    struct logs *g, struct log_group_id group, struct str name, struct err *e)
+{
+	(void)g;
+	(void)e;
+	assert_true(str_is(group.name, "/aws/lambda/f"));
+	assert_true(name.len > 40);
+	return (struct log_stream *)(void *)log_text;
+}
+
+void logs_stream_unref(struct log_stream *s)
+{
+	(void)s;
+}
+
+int logs_append(struct log_stream *s, int64_t ts_ms, const char *text, size_t len)
+{
+	(void)s;
+	(void)ts_ms;
+	assert_true(log_len + len < sizeof(log_text));
+	memcpy(log_text + log_len, text, len);
+	log_len += len;
+	log_text[log_len] = '\0';
+	return 0;
+}
+
+uint32_t meter_function_id(struct meter *m, struct str account, struct str region, struct str name)
+{
+	(void)m;
+	(void)account;
+	(void)region;
+	(void)name;
+	return 7;
+}
+
+int meter_book(struct meter *m, const struct meter_usage *u)
+{
+	(void)m;
+	booked[booked_count++ % 64] = *u;
+	return 0;
+}
+
+void store_write_init(struct store_write *w, void (*done)(struct store_write *w, int result))
+{
+	w->done = done;
+}
+
+void store_send(
+    struct store_write *w, const char *queue, struct str id, struct str body, int64_t due_ms)
+{
+	(void)w;
+	(void)queue;
+	(void)id;
+	(void)body;
+	(void)due_ms;
+}
+
+static int64_t requeued_in_ms;
+static int requeued_attempts;
+static unsigned removed;
+
+void store_requeue(
+    struct store_write *w, const char *queue, struct str id, int64_t due_ms, int attempts)
+{
+	(void)w;
+	(void)queue;
+	(void)id;
+	requeued_in_ms = due_ms - time_wall_ms();
+	requeued_attempts = attempts;
+}
+
+void store_remove(struct store_write *w, const char *queue, struct str id)
+{
+	(void)w;
+	(void)queue;
+	(void)id;
+	removed++;
+}
+
+void store_commit(struct store *s, struct store_write *w)
+{
+	(void)s;
+	w->done(w, 0);
+}
+
+void store_receive(struct store *s, const char *queue, int64_t due_ms, unsigned max,
+    void (*fn)(void *ctx, int result, const struct store_message *m, size_t count), void *ctx)
+{
+	(void)s;
+	(void)queue;
+	(void)due_ms;
+	(void)max;
+	fn(ctx, 0, NULL, 0);
+}
+
+int64_t store_queue_length(struct store *s, const char *queue)
+{
+	(void)s;
+	(void)queue;
+	return 0;
+}
+
+/* ---- set-up ---- */
+
+static struct loop *loop;
+static struct invoke *iv;
+static struct invoke_function *function;
+static struct invoke_version *version;
+
+struct caller {
+	unsigned done;
+	enum invoke_outcome outcome;
+	char text[512];
+};
+
+static int no_keys(void *ctx, const char *role_arn, const char *session, struct invoke_keys *ret)
+{
+	(void)ctx;
+	(void)role_arn;
+	(void)session;
+	(void)ret;
+	return 0;
+}
+
+static struct invoke_version *resolve(
+    void *ctx, struct str account, struct str region, struct str name, struct str qualifier)
+{
+	(void)ctx;
+	(void)account;
+	(void)region;
+	(void)qualifier;
+	return str_is(name, "f") ? version : NULL;
+}
+
+static struct invoke_version *new_version(int64_t timeout_ms)
+{
+	static const char *const argv[] = {"/usr/bin/node", NULL};
+	static const struct box_program program = {"node", true, argv, argv + 1};
+	struct invoke_config c = {.version = "$LATEST",
+	    .runtime = "nodejs20.x",
+	    .runtime_version = "nodejs:20.v1",
+	    .runtime_arn = "arn:x",
+	    .program = &program,
+	    .handler = "index.handler",
+	    .role_arn = "arn:aws:iam::123456789012:role/r",
+	    .log_group = "/aws/lambda/f",
+	    .memory_mb = 128,
+	    .tmp_mb = 512,
+	    .timeout_ms = timeout_ms};
+
+	return invoke_version_new(function, &c);
+}
+
+static int set_up(void **state)
+{
+	struct err e = ERR_INIT;
+	struct invoke_options o = {.concurrency = 1000,
+	    .idle_ms = 60000,
+	    .retry_base_ms = 60000,
+	    .endpoint_port = "4566",
+	    .keys = no_keys,
+	    .resolve = resolve};
+
+	(void)state;
+	loop = o.loop = loop_new(1, &e);
+	box_total = booked_count = removed = 0;
+	box_limit = 64;
+	log_len = 0;
+	iv = invoke_new(&o);
+	function = invoke_function_new(iv, "123456789012", "us-east-1", "f");
+	version = new_version(3000);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	invoke_version_retire(version);
+	invoke_function_unref(function);
+	assert_true(list_empty(&iv->versions));
+	invoke_free(iv);
+	loop_free(loop);
+	return 0;
+}
+
+static void on_done(void *ctx, struct invoke_result *r)
+{
+	struct caller *c = ctx;
+
+	c->done++;
+	c->outcome = r->outcome;
+	if (r->payload)
+		snprintf(c->text, sizeof(c->text), "%.*s", STR_FMT(buf_str(r->payload)));
+}
+
+static enum invoke_refusal call(struct caller *c, struct invocation **ret)
+{
+	struct invoke_request r = {.version = version, .arn = "arn:f", .done = on_done, .ctx = c};
+
+	*c = (struct caller){0};
+	buf_puts(&r.payload, "{}");
+	return invoke_start(iv, &r, ret);
+}
+
+static void answer(struct box *b, unsigned nth, const char *text, bool error)
+{
+	struct buf payload = BUF_INIT;
+	struct runtime_answer a = {.request_id = b->ids[nth],
+	    .is_error = error,
+	    .error_type = error ? STR("Error") : STR_NULL,
+	    .payload = &payload};
+
+	buf_puts(&payload, text);
+	b->handler->on_answer(b, &a);
+	buf_done(&payload);
+}
+
+/* ---- tests ---- */
+
+static void cold_then_warm(void **state)
+{
+	struct caller c;
+
+	(void)state;
+	assert_int_equal(call(&c, NULL), INVOKE_ACCEPTED);
+	assert_int_equal(box_total, 1);
+	boxes[0].handler->on_ready(&boxes[0]);
+	assert_int_equal(boxes[0].sent, 1);
+	answer(&boxes[0], 0, "\"hi\"", false);
+	assert_int_equal(c.done, 1);
+	assert_string_equal(c.text, "\"hi\"");
+	assert_int_equal(booked_count, 1);
+	assert_true(booked[0].init_us > 0 || strstr(log_text, "Init Duration"));
+	assert_int_equal(booked[0].max_memory_mb, 36);
+	assert_non_null(strstr(log_text, "INIT_START Runtime Version: nodejs:20.v1\t"));
+	assert_non_null(strstr(log_text, " Version: $LATEST\n"));
+	assert_non_null(
+	    strstr(log_text, "\tMemory Size: 128 MB\tMax Memory Used: 36 MB\tInit Dur"));
+	log_len = 0;
+	call(&c, NULL);
+	assert_int_equal(box_total, 1);
+	answer(&boxes[0], 1, "1", false);
+	assert_null(strstr(log_text, "Init Duration"));
+	assert_int_equal(booked[1].init_us, 0);
+	assert_int_equal(iv->counts.running, 0);
+}
+
+static void gate_refuses_what_is_too_much(void **state)
+{
+	struct caller c[3];
+
+	(void)state;
+	invoke_function_reserve(function, 2);
+	assert_int_equal(iv->reserved_sum, 2);
+	assert_int_equal(call(&c[0], NULL), INVOKE_ACCEPTED);
+	assert_int_equal(call(&c[1], NULL), INVOKE_ACCEPTED);
+	assert_int_equal(call(&c[2], NULL), INVOKE_RESERVED_FULL);
+	for (int i = 0; i < 2; i++)
+		boxes[i].handler->on_ready(&boxes[i]);
+	for (int i = 0; i < 2; i++)
+		answer(&boxes[i], 0, "1", false);
+	assert_int_equal(call(&c[2], NULL), INVOKE_ACCEPTED);
+	answer(boxes[0].sent == 2 ? &boxes[0] : &boxes[1], 1, "1", false);
+	assert_int_equal(c[2].done, 1);
+	invoke_function_reserve(function, 0);
+	assert_int_equal(call(&c[2], NULL), INVOKE_RESERVED_FULL);
+	invoke_function_reserve(function, -1);
+	assert_int_equal(iv->unreserved_running, 0);
+	assert_int_equal(iv->counts.throttles, 2);
+}
+
+static void function_errors_leave_the_box_warm(void **state)
+{
+	struct caller c;
+
+	(void)state;
+	call(&c, NULL);
+	boxes[0].handler->on_ready(&boxes[0]);
+	answer(&boxes[0], 0, "{\"errorMessage\":\"x\"}", true);
+	assert_int_equal(c.outcome, INVOKE_ERROR);
+	assert_int_equal(booked[0].outcome, METER_ERROR);
+	assert_false(boxes[0].stopped);
+	call(&c, NULL);
+	answer(&boxes[0], 1, "1", false);
+	assert_int_equal(c.outcome, INVOKE_OK);
+}
+
+static void crash_stops_the_box_and_the_next_call_restarts_it(void **state)
+{
+	struct caller c;
+
+	(void)state;
+	call(&c, NULL);
+	boxes[0].handler->on_ready(&boxes[0]);
+	boxes[0].handler->on_exit(&boxes[0], 3 << 8, false);
+	assert_int_equal(c.outcome, INVOKE_CRASH);
+	assert_non_null(strstr(c.text, "Runtime.ExitError"));
+	assert_non_null(strstr(c.text, "Runtime exited with error: exit status 3"));
+	assert_true(boxes[0].stopped);
+	call(&c, NULL);
+	assert_int_equal(box_total, 1);
+	assert_int_equal(boxes[0].restarts, 1);
+	boxes[0].handler->on_ready(&boxes[0]);
+	answer(&boxes[0], 1, "1", false);
+	assert_int_equal(c.outcome, INVOKE_OK);
+}
+
+static void time_out_kills_and_tells(void **state)
+{
+	struct invoke_version *old = version;
+	struct caller c;
+	int64_t until = time_mono_ns() + 2000000000;
+
+	(void)state;
+	version = new_version(50);
+	invoke_version_retire(old);
+	call(&c, NULL);
+	boxes[0].handler->on_ready(&boxes[0]);
+	while (!c.done && time_mono_ns() < until)
+		loop_turn(loop, 10);
+	assert_int_equal(c.outcome, INVOKE_TIMEOUT);
+	assert_non_null(strstr(c.text, "\"errorType\":\"Sandbox.Timedout\""));
+	assert_non_null(strstr(c.text, "Error: Task timed out after 0.05 seconds\"}"));
+	assert_non_null(strstr(log_text, "Duration: 50.00 ms\t"));
+	assert_non_null(strstr(log_text, "Status: timeout\n"));
+	assert_true(boxes[0].stopped);
+}
+
+static void failed_init_is_repeated_inside_the_call(void **state)
+{
+	struct caller c;
+
+	(void)state;
+	call(&c, NULL);
+	boxes[0].handler->on_init_error(&boxes[0], STR("Runtime.ImportModuleError"), STR("{}"));
+	assert_int_equal(c.done, 0);
+	assert_non_null(strstr(log_text, "INIT_REPORT Init Duration: "));
+	assert_non_null(strstr(log_text, "\tPhase: init\tStatus: error\tError Type: Runtime.Imp"));
+	assert_int_equal(boxes[0].restarts, 1);
+	boxes[0].handler->on_init_error(
+	    &boxes[0], STR("Runtime.ImportModuleError"), STR("{\"errorType\":\"x\"}"));
+	assert_int_equal(c.outcome, INVOKE_INIT_ERROR);
+	assert_string_equal(c.text, "{\"errorType\":\"x\"}");
+	assert_non_null(strstr(log_text, "Phase: invoke"));
+	assert_int_equal(booked[0].outcome, METER_INIT_ERROR);
+}
+
+static void short_calls_are_sent_ahead(void **state)
+{
+	struct caller c[6], first;
+
+	(void)state;
+	for (int i = 0; i < 12; i++) {
+		call(&first, NULL);
+		if (i == 0)
+			boxes[0].handler->on_ready(&boxes[0]);
+		answer(&boxes[0], boxes[0].sent - 1, "1", false);
+	}
+	version->run_ns = 10000;
+	boxes[0].sent = 0;
+	for (int i = 0; i < 6; i++)
+		call(&c[i], NULL);
+	assert_int_equal(boxes[0].sent, 4);
+	assert_int_equal(box_total, 1);
+	answer(&boxes[0], 0, "1", false);
+	assert_int_equal(c[0].done, 1);
+	assert_int_equal(boxes[0].sent, 5);
+	/* A crash: the second has run, those behind it have not. */
+	version->run_ns = 10000;
+	boxes[0].handler->on_exit(&boxes[0], 9, false);
+	assert_int_equal(c[1].outcome, INVOKE_CRASH);
+	assert_int_equal(c[1].done, 1);
+	assert_int_equal(c[2].done + c[3].done + c[4].done + c[5].done, 0);
+	assert_int_equal(boxes[0].restarts, 1);
+	boxes[0].handler->on_ready(&boxes[0]);
+	for (unsigned at = 5; c[5].done == 0 && at < 16; at++)
+		answer(&boxes[0], at, "1", false);
+	for (int i = 2; i < 6; i++)
+		assert_int_equal(c[i].outcome, INVOKE_OK);
+	assert_int_equal(iv->counts.running, 0);
+}
+
+static void forgotten_callers_are_not_called(void **state)
+{
+	struct invocation *n;
+	struct caller c;
+
+	(void)state;
+	call(&c, &n);
+	boxes[0].handler->on_ready(&boxes[0]);
+	invocation_forget(n);
+	answer(&boxes[0], 0, "1", false);
+	assert_int_equal(c.done, 0);
+	assert_int_equal(booked_count, 1);
+}
+
+static void lost_boxes_are_replaced(void **state)
+{
+	struct caller c;
+	int64_t until = time_mono_ns() + 2000000000;
+
+	(void)state;
+	call(&c, NULL);
+	boxes[0].handler->on_dead(&boxes[0], "no memory");
+	assert_int_equal(c.outcome, INVOKE_NO_BOX);
+	assert_int_equal(booked_count, 0);
+	call(&c, NULL);
+	boxes[1].handler->on_ready(&boxes[1]);
+	boxes[1].handler->on_dead(&boxes[1], "the box ended");
+	assert_int_equal(c.outcome, INVOKE_CRASH);
+	box_limit = box_total;
+	call(&c, NULL);
+	assert_int_equal(c.done, 0);
+	box_limit++;
+	while (box_total < box_limit && time_mono_ns() < until)
+		loop_turn(loop, 10);
+	boxes[2].handler->on_ready(&boxes[2]);
+	answer(&boxes[2], 0, "1", false);
+	assert_int_equal(c.outcome, INVOKE_OK);
+}
+
+static void idle_boxes_freeze(void **state)
+{
+	struct caller c;
+	int64_t until = time_mono_ns() + 2000000000;
+
+	(void)state;
+	call(&c, NULL);
+	boxes[0].handler->on_ready(&boxes[0]);
+	answer(&boxes[0], 0, "1", false);
+	while (!boxes[0].frozen && time_mono_ns() < until)
+		loop_turn(loop, 10);
+	assert_true(boxes[0].frozen);
+}
+
+static void accepted(void *ctx, int result)
+{
+	*(int *)ctx = result;
+}
+
+static void events_are_tried_three_times(void **state)
+{
+	struct invoke_event ev = {.account = STR("123456789012"),
+	    .region = STR("us-east-1"),
+	    .name = STR("f"),
+	    .qualifier = STR(""),
+	    .request_id = "00000000-0000-4000-8000-000000000000",
+	    .arn = "arn:f",
+	    .payload = STR("{}")};
+	int result = -1;
+
+	(void)state;
+	invoke_event(iv, &ev, accepted, &result);
+	assert_int_equal(result, 0);
+	boxes[0].handler->on_ready(&boxes[0]);
+	answer(&boxes[0], 0, "{}", true);
+	assert_int_equal(requeued_attempts, 1);
+	assert_in_range(requeued_in_ms, 59000, 60000);
+	assert_int_equal(removed, 0);
+	assert_int_equal(booked[0].kind, METER_EVENT);
+	invoke_event(iv, &ev, accepted, &result);
+	answer(&boxes[0], 1, "1", false);
+	assert_int_equal(removed, 1);
+	assert_int_equal(iv->counts.events, 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+	    T(cold_then_warm),
+	    T(gate_refuses_what_is_too_much),
+	    T(function_errors_leave_the_box_warm),
+	    T(crash_stops_the_box_and_the_next_call_restarts_it),
+	    T(time_out_kills_and_tells),
+	    T(failed_init_is_repeated_inside_the_call),
+	    T(short_calls_are_sent_ahead),
+	    T(forgotten_callers_are_not_called),
+	    T(lost_boxes_are_replaced),
+	    T(idle_boxes_freeze),
+	    T(events_are_tried_three_times),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -116,6 +116,10 @@ struct log_stream_list {
 int logs_streams(struct logs *g, struct log_group_id id, const struct log_stream_list *q,
     void (*fn)(void *ctx, const struct log_stream_info *i), void *ctx, struct buf *ret_token);
 
+/* Drop what is older than its group's retention at this time: whole journal segments, and streams
+ * that have nothing left. A timer does it for a few groups a minute; this does it for all. */
+void logs_expire(struct logs *g, int64_t now_ms);
+
 /* ---- events: for API handlers ---- */
 
 struct log_event {

@@ -1,0 +1,190 @@
+/* The command line's entry: the table of verbs, and `help` and `version`, which need it. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/time.h"
+#include "cli/cli.h"
+#include "cli/term.h"
+
+const struct cli_verb *const cli_verbs[] = {
+    &cli_serve,
+    &cli_env,
+    &cli_deploy,
+    &cli_invoke,
+    &cli_logs,
+    &cli_ls,
+    &cli_bill,
+    &cli_rm,
+    &cli_version,
+    &cli_help,
+    NULL,
+};
+
+static const char about[] =
+    "Mayfly runs your functions only when something happens, on machines you own.\n"
+    "\n"
+    "Usage: mayfly VERB [OPTIONS] [ARGUMENTS]\n"
+    "\n";
+
+static const char environment[] =
+    "\n"
+    "`mayfly VERB --help` tells all about one verb; mayfly(1) is the manual.\n"
+    "\n"
+    "Environment:\n"
+    "  AWS_ENDPOINT_URL    the server; http://127.0.0.1:4566 if not set\n"
+    "  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN\n"
+    "                      the keys; or the profile AWS_PROFILE of ~/.aws/credentials\n"
+    "  AWS_REGION          us-east-1 if not set\n"
+    "  NO_COLOR            no colours, on terminals either\n"
+    "\n"
+    "A first function:\n"
+    "  sudo mayfly serve &\n"
+    "  eval \"$(sudo mayfly env)\"\n"
+    "  mayfly deploy examples/hello-node\n"
+    "  mayfly invoke hello-node '{\"name\":\"Ada\"}'\n"
+    "\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the function failed, 4 no such function or no "
+    "server\n";
+
+const struct cli_verb *cli_verb_find(const char *name)
+{
+	for (size_t i = 0; cli_verbs[i]; i++) {
+		if (!strcmp(cli_verbs[i]->name, name))
+			return cli_verbs[i];
+	}
+	return NULL;
+}
+
+int cli_fail(int code, const char *next, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(
+	    stderr, "%smayfly:%s ", term_paint(stderr, TERM_RED), term_paint(stderr, TERM_PLAIN));
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	if (next)
+		fprintf(stderr, "        %s\n", next);
+	return code;
+}
+
+bool cli_parse_since(const char *text, int64_t now_ms, int64_t *ret_ms)
+{
+	static const struct {
+		char unit;
+		int64_t ms;
+	} units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
+	struct str s = str_from(text);
+	int64_t n;
+
+	if (time_parse_iso(s, ret_ms))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(units) && s.len > 1; i++) {
+		struct str digits = {s.ptr, s.len - 1};
+
+		if (s.ptr[s.len - 1] != units[i].unit || !str_to_int64(digits, 0, 1000000, &n))
+			continue;
+		*ret_ms = now_ms - n * units[i].ms;
+		return true;
+	}
+	return false;
+}
+
+static void list_verbs(FILE *f)
+{
+	fputs(about, f);
+	for (size_t i = 0; cli_verbs[i]; i++)
+		fprintf(f, "  %-8s %s\n", cli_verbs[i]->name, cli_verbs[i]->summary);
+	fputs(environment, f);
+}
+
+static int run_help(const void *options _unused_, char **args, int count)
+{
+	const struct cli_verb *v;
+
+	if (!count) {
+		list_verbs(stdout);
+		return CLI_OK;
+	}
+	v = cli_verb_find(args[0]);
+	if (!v)
+		return cli_fail(
+		    CLI_USAGE, "`mayfly help` lists all verbs", "there is no verb `%s'", args[0]);
+	cli_verb_help(v);
+	return CLI_OK;
+}
+
+const struct cli_verb cli_help = {
+    .name = "help",
+    .args = "[VERB]",
+    .summary = "tell how this is used",
+    .help = "Without VERB, lists all verbs.",
+    .max_args = 1,
+    .run = run_help,
+};
+
+static int run_version(const void *options _unused_, char **args _unused_, int count _unused_)
+{
+	puts("mayfly " MAYFLY_VERSION);
+	return CLI_OK;
+}
+
+const struct cli_verb cli_version = {
+    .name = "version",
+    .args = "",
+    .summary = "print the version of this program",
+    .help = "The version of a running server is in the answer of GET /_mayfly/health.",
+    .run = run_version,
+};
+
+static bool wants_help(char **argv)
+{
+	for (; *argv && strcmp(*argv, "--"); argv++) {
+		if (!strcmp(*argv, "--help") || !strcmp(*argv, "-h"))
+			return true;
+	}
+	return false;
+}
+
+static int run_verb(const struct cli_verb *v, char **argv)
+{
+	_cleanup_free_ void *options = xcalloc(1, v->size);
+	int count = 0;
+
+	if (wants_help(argv)) {
+		cli_verb_help(v);
+		return CLI_OK;
+	}
+	if (v->defaults)
+		memcpy(options, v->defaults, v->size);
+	if (cli_options_parse(v, options, argv, &count))
+		return CLI_USAGE;
+	return v->run(options, argv, count);
+}
+
+int main(int argc, char **argv)
+{
+	const struct cli_verb *v;
+	int code;
+
+	if (argc < 2) {
+		list_verbs(stderr);
+		return CLI_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		v = &cli_help;
+	else if (!strcmp(argv[1], "--version"))
+		v = &cli_version;
+	else
+		v = cli_verb_find(argv[1]);
+	if (!v)
+		return cli_fail(
+		    CLI_USAGE, "`mayfly help` lists all verbs", "there is no verb `%s'", argv[1]);
+	code = run_verb(v, argv + 2);
+	/* A full disk must not look like success. */
+	if (fflush(stdout) && !code)
+		code = cli_fail(CLI_FAILED, NULL, "writing the output: %s", strerror(errno));
+	return code;
+}

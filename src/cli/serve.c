@@ -1,0 +1,224 @@
+/*
+ * `mayfly serve`: becomes the spawner, which starts the rest. Everything that is not privileged
+ * work is done here before: options, directories, looking for interpreters.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/config.h"
+#include "cli/interpreters.h"
+
+#define LISTEN "127.0.0.1:4566"
+#define ARGV_MAX 160
+
+struct options {
+	const char *data;
+	struct cli_list listen;
+	bool dev, debug;
+	int64_t boxes, pool_memory_mb, pool_each, concurrency, idle_s, retry_base_ms;
+};
+
+struct command {
+	char *argv[ARGV_MAX];
+	size_t count;
+};
+
+static void add(struct command *c, const char *word)
+{
+	check(c->count + 1 < ARGV_MAX);
+	c->argv[c->count++] = xstrdup(word);
+}
+
+static void add_text(struct command *c, const char *option, const char *value)
+{
+	add(c, option);
+	add(c, value);
+}
+
+static void add_number(struct command *c, const char *option, int64_t value)
+{
+	_cleanup_free_ char *text = xasprintf("%" PRId64, value);
+
+	if (value >= 0)
+		add_text(c, option, text);
+}
+
+static bool is_loopback(const char *address)
+{
+	return !strncmp(address, "127.", 4) || !strncmp(address, "[::1]:", 6);
+}
+
+static int check_options(const struct options *o)
+{
+	for (size_t i = 0; i < o->listen.count; i++) {
+		if (o->dev && !is_loopback(o->listen.items[i]))
+			return cli_fail(CLI_USAGE,
+			    "leave out --dev, or listen on 127.0.0.1: with --dev any key is "
+			    "accepted",
+			    "--dev does not listen on %s", o->listen.items[i]);
+	}
+	if (geteuid() != 0)
+		return cli_fail(CLI_FAILED,
+		    "sudo mayfly serve: only root can make the boxes that functions run in (they, "
+		    "and\n"
+		    "        all code that talks to clients, run as other users)",
+		    "serve must be started by root");
+	return CLI_OK;
+}
+
+/* Directories above the data directory; the directory itself is the spawner's business. */
+static int make_parents(const char *path)
+{
+	_cleanup_free_ char *copy = xstrdup(path);
+
+	for (char *slash = strchr(copy + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+			return cli_fail(CLI_FAILED, "choose another directory with --data",
+			    "making %s: %s", copy, strerror(errno));
+		*slash = '/';
+	}
+	return CLI_OK;
+}
+
+/* Installed: bin/mayfly, libexec/mayfly/… and libexec/mayfly/runtimes. In the build tree:
+ * ./mayfly, src/spawner/…, and the runtimes of the source tree. */
+static int find_programs(char **ret_spawner, char **ret_runtimes)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[n > 0 ? n : 0] = '\0';
+	slash = strrchr(self, '/');
+	if (!slash)
+		return cli_fail(CLI_FAILED, "is /proc mounted?", "cannot tell where mayfly is");
+	*slash = '\0';
+	*ret_spawner = xasprintf("%s/src/spawner/mayfly-spawner", self);
+	*ret_runtimes = xstrdup(MAYFLY_SOURCE_RUNTIMES);
+	if (access(*ret_spawner, X_OK) == 0)
+		return CLI_OK;
+	free(*ret_spawner);
+	free(*ret_runtimes);
+	*ret_spawner = xasprintf("%s/../libexec/mayfly/mayfly-spawner", self);
+	*ret_runtimes = xasprintf("%s/../libexec/mayfly/runtimes", self);
+	if (access(*ret_spawner, X_OK) == 0)
+		return CLI_OK;
+	return cli_fail(CLI_FAILED,
+	    "build all of it with `make`, or install it with `make install`",
+	    "mayfly-spawner is not beside %s/mayfly", self);
+}
+
+static void add_spawner_options(struct command *c, const struct options *o, const char *runtimes)
+{
+	add_text(c, "--data", o->data);
+	for (size_t i = 0; i < o->listen.count; i++)
+		add_text(c, "--listen", o->listen.items[i]);
+	if (!o->listen.count)
+		add_text(c, "--listen", LISTEN);
+	add_text(c, "--runtimes", runtimes);
+	add_number(c, "--boxes", o->boxes);
+	if (o->dev)
+		add(c, "--dev");
+}
+
+static void add_core_options(struct command *c, const struct options *o)
+{
+	char *found[INTERPRETERS_MAX];
+	size_t count = interpreters_find(found);
+
+	for (size_t i = 0; i < count; i++) {
+		add_text(c, "--runtime", found[i]);
+		free(found[i]);
+	}
+	add_number(c, "--pool-memory", o->pool_memory_mb);
+	add_number(c, "--pool-each", o->pool_each);
+	add_number(c, "--concurrency", o->concurrency);
+	add_number(c, "--idle", o->idle_s);
+	add_number(c, "--retry-base-ms", o->retry_base_ms);
+	if (o->debug)
+		add(c, "--debug");
+	if (!count)
+		fputs("mayfly: no node and no python3 below /usr: only functions that bring their "
+		      "own "
+		      "runtime will run\n",
+		    stderr);
+}
+
+static int run(const void *options, char **args _unused_, int count _unused_)
+{
+	const struct options *o = options;
+	char *clean[] = {
+	    (char *)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", (char *)"LANG=C.UTF-8", NULL};
+	struct command c = {.count = 0};
+	char *spawner = NULL, *runtimes = NULL;
+	int code = check_options(o);
+
+	if (!code)
+		code = make_parents(o->data);
+	if (!code)
+		code = find_programs(&spawner, &runtimes);
+	if (!code) {
+		add(&c, spawner);
+		add_spawner_options(&c, o, runtimes);
+		add(&c, "--");
+		add_core_options(&c, o);
+		execve(spawner, c.argv, clean);
+		code = cli_fail(CLI_FAILED, NULL, "starting %s: %s", spawner, strerror(errno));
+	}
+	for (size_t i = 0; i < c.count; i++)
+		free(c.argv[i]);
+	free(spawner);
+	free(runtimes);
+	return code;
+}
+
+#define AT(member) offsetof(struct options, member)
+static const struct cli_option table[] = {
+    {"listen", 'l', CLI_LIST, "ADDR:PORT",
+	"where to listen (" LISTEN "); may be given again;\nport 0 takes "
+	"a free one",
+	AT(listen), 0, 0},
+    {"data", 'd', CLI_TEXT, "DIR", "all that is kept (" CONFIG_DATA ")", AT(data), 0, 0},
+    {"dev", 0, CLI_FLAG, NULL, "accept any key; listens on loopback only", AT(dev), 0, 0},
+    {"boxes", 0, CLI_NUMBER, "N", "the most boxes at a time (2048)", AT(boxes), 1, 2048},
+    {"pool-memory", 0, CLI_NUMBER, "MB",
+	"memory for boxes that are ready before they are needed (64)", AT(pool_memory_mb), 0,
+	65536},
+    {"pool-each", 0, CLI_NUMBER, "N", "the most such boxes of each runtime (8)", AT(pool_each), 0,
+	256},
+    {"concurrency", 0, CLI_NUMBER, "N", "the account's limit of concurrent invocations (1000)",
+	AT(concurrency), 101, 100000},
+    {"idle", 0, CLI_NUMBER, "SECONDS", "how long an idle box is kept (300)", AT(idle_s), 1, 86400},
+    {"retry-base-ms", 0, CLI_NUMBER, "MS", "wait before the first retry of an event (60000)",
+	AT(retry_base_ms), 1, 3600000},
+    {"debug", 0, CLI_FLAG, NULL, "log more", AT(debug), 0, 0},
+};
+
+const struct cli_verb cli_serve = {
+    .name = "serve",
+    .args = "",
+    .summary = "run the server (as root)",
+    .help =
+	"Runs until SIGTERM or SIGINT; logs to stderr. GET /_mayfly/health answers 200 when it is\n"
+	"ready. The first start writes a key pair to DIR/credentials, and requests must be signed\n"
+	"with it: eval \"$(sudo mayfly env)\". DIR/endpoint holds the address that it listens on.\n"
+	"Runs functions in the node and python3 that are below /usr, and in what functions bring.",
+    .options = table,
+    .option_count = ARRAY_SIZE(table),
+    .defaults =
+	&(const struct options){
+	    .data = CONFIG_DATA,
+	    .boxes = -1,
+	    .pool_memory_mb = -1,
+	    .pool_each = -1,
+	    .concurrency = -1,
+	    .idle_s = -1,
+	    .retry_base_ms = -1,
+	},
+    .size = sizeof(struct options),
+    .run = run,
+};

@@ -39,7 +39,7 @@ ALLOWED = {
     "init": BASE,
     "unpack": BASE | {"spawn/wire.h"},
     "core": SERVICE | {"service"},
-    "cli": AWS | AUTH,
+    "cli": AWS | AUTH | {"aws"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

@@ -148,7 +148,7 @@ static void arrange_fds(int control, int init_exe)
 	must_call((int)syscall(SYS_close_range, EXE_FD + 1, ~0u, 0), "closing descriptors");
 }
 
-_noreturn_ void blank_run(int control, int init_exe)
+_noreturn_ void blank_run(struct cgroups *groups, uint32_t slot, int control, int init_exe)
 {
 	static char name[] = "box-init";
 	static char *const argv[] = {name, NULL};
@@ -159,6 +159,7 @@ _noreturn_ void blank_run(int control, int init_exe)
 	must_call(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "tying to the spawner");
 	confine_signals();
 	setsid();
+	must(groups->ops->enter(groups, slot), "entering the cgroup");
 	must(net_box(&api, &endpoint), "setting up the network");
 	make_mounts();
 	set_limits();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/base.h"
+#include "spawner/cgroup.h"
 
 /* Namespaces of a box but the last: the user namespace comes when all mounts are made. */
 #define BLANK_NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET)
@@ -11,4 +12,4 @@
  * there; the spawner maps the ids and answers with one byte; then box-init runs with `control` as
  * descriptor 3.
  */
-_noreturn_ void blank_run(int control, int init_exe);
+_noreturn_ void blank_run(struct cgroups *groups, uint32_t slot, int control, int init_exe);

@@ -143,13 +143,13 @@ static int start(struct spawner *s, uint32_t slot, int init_end)
 	}
 	b->pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (b->pid == 0)
-		blank_run(init_end, s->exe_init);
+		blank_run(&s->cgroups, slot, init_end, s->exe_init);
 	if (b->pid < 0) {
 		r = -errno;
 		b->pidfd = -1;
 		return r;
 	}
-	return s->cgroups.ops->enter(&s->cgroups, slot, b->pid);
+	return 0;
 }
 
 static void make_failed(struct spawner *s, uint32_t slot, int r)

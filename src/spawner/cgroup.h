@@ -17,8 +17,9 @@ struct cgroups;
 struct cgroup_ops {
 	/* A group for box `slot`. *ret_into: a descriptor for CLONE_INTO_CGROUP, or -1. */
 	int (*make)(struct cgroups *g, unsigned slot, int *ret_into);
-	/* Put a process that was not cloned into all of its groups there. */
-	int (*enter)(struct cgroups *g, unsigned slot, pid_t pid);
+	/* Called by the new, single-threaded process: into all groups that it was not cloned into.
+	 * (Moving another process waits for an RCU grace period, 6 to 20 ms; itself, 20 us.) */
+	int (*enter)(struct cgroups *g, unsigned slot);
 	/* -EBUSY: more is in use already. */
 	int (*limit)(struct cgroups *g, unsigned slot, uint64_t memory_bytes, unsigned pids);
 	/* Fill the WIRE_FD_FREEZE .. WIRE_FD_CPU places of fds. */

@@ -25,7 +25,7 @@ static int make(struct cgroups *g, unsigned slot, int *ret_into)
 	return r;
 }
 
-static int enter(struct cgroups *g, unsigned slot, pid_t pid)
+static int enter(struct cgroups *g, unsigned slot)
 {
 	char name[16];
 	int r = 0;
@@ -33,7 +33,7 @@ static int enter(struct cgroups *g, unsigned slot, pid_t pid)
 	cgroup_box_name(slot, name);
 	for (int t = 0; t < TREE_COUNT && r == 0; t++)
 		if (g->dir[t] >= 0 && t != TREE_UNIFIED)
-			r = cgroup_write_u64(g->dir[t], name, "cgroup.procs", (uint64_t)pid);
+			r = cgroup_write(g->dir[t], name, "tasks", "0");
 	return r;
 }
 

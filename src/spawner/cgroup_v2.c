@@ -17,7 +17,7 @@ static int make(struct cgroups *g, unsigned slot, int *ret_into)
 	return *ret_into < 0 ? -errno : 0;
 }
 
-static int enter(struct cgroups *g _unused_, unsigned slot _unused_, pid_t pid _unused_)
+static int enter(struct cgroups *g _unused_, unsigned slot _unused_)
 {
 	return 0; /* cloned into its group */
 }

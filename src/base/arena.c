@@ -28,6 +28,24 @@ void arena_done(struct arena *a)
 	arena_init(a);
 }
 
+void arena_reset(struct arena *a)
+{
+	struct arena_chunk *keep = a->current, *c = a->chunks, *next;
+
+	for (; c; c = next) {
+		next = c->next;
+		if (c != keep)
+			free(c);
+	}
+	a->chunks = keep;
+	if (!keep)
+		return;
+	keep->next = NULL;
+	memset(keep->data, 0, CHUNK_SIZE - a->left);
+	a->next = keep->data;
+	a->left = CHUNK_SIZE;
+}
+
 static char *add_chunk(struct arena *a, size_t size)
 {
 	struct arena_chunk *c = xcalloc(1, sizeof(*c) + size);
@@ -51,6 +69,7 @@ void *arena_alloc(struct arena *a, size_t size)
 		return add_chunk(a, size);
 	if (size > a->left) {
 		a->next = add_chunk(a, CHUNK_SIZE);
+		a->current = a->chunks;
 		a->left = CHUNK_SIZE;
 	}
 	p = a->next;

@@ -13,6 +13,7 @@
 
 struct arena {
 	struct arena_chunk *chunks;
+	struct arena_chunk *current; /* where small objects go; one of chunks */
 	char *next;
 	size_t left;
 };
@@ -22,6 +23,10 @@ void arena_init(struct arena *a);
 
 /* Free everything. The arena is empty and usable again. */
 void arena_done(struct arena *a);
+
+/* Drop everything but keep one chunk for what comes next: for arenas that serve request after
+ * request. */
+void arena_reset(struct arena *a);
 
 /* Zeroed memory, aligned for any type, valid until arena_done(). */
 void *arena_alloc(struct arena *a, size_t size);

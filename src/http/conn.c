@@ -99,7 +99,7 @@ static void drop_request(struct http_conn *c)
 {
 	struct http_request *r = c->request;
 
-	arena_done(&c->arena);
+	arena_reset(&c->arena);
 	c->seen = false;
 	if (!r)
 		return;

@@ -348,4 +348,5 @@ def main():
     c.write_text(source(m))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+#!/usr/bin/python3
+"""Write docs/compatibility.md: which operations of each service this tree answers.
+
+    coverage.py [--check]
+
+An operation is there when src/service/ defines its handler; the models say what there could be.
+--check writes nothing and exits 1 when the file is not up to date.
+"""
+import importlib.util
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TITLES = {"lambda": "AWS Lambda", "logs": "CloudWatch Logs", "sts": "Security Token Service",
+          "iam": "Identity and Access Management"}
+HEAD = """# Compatibility
+
+Written by `tools/coverage.py` from `model/` and the handlers in `src/service/`: do not edit.
+
+An operation listed as answered decodes, validates and encodes everything its model has. Any other
+operation gets AWS's own error for an unknown operation.
+
+| service | protocol | answered | of |
+| --- | --- | ---: | ---: |
+"""
+
+
+def apigen():
+    spec = importlib.util.spec_from_file_location("apigen", ROOT / "tools" / "apigen.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def handlers():
+    """Names of all functions defined with a handler's first argument."""
+    found = set()
+    for path in (ROOT / "src" / "service").rglob("*.c"):
+        found |= set(re.findall(r"^int (\w+)\(\s*struct call \*", path.read_text(), re.M))
+    return found
+
+
+def report():
+    gen, have = apigen(), handlers()
+    table, sections = [], []
+    for path in sorted((ROOT / "model").glob("*.json")):
+        if path.stem == "limits":
+            continue
+        model = gen.Model(path, ROOT / "model" / "limits.json")
+        names = {op: f"{model.name}_{gen.snake(op)}" for op in model.operations}
+        done = [op for op, name in names.items() if name in have]
+        todo = [op for op in names if op not in done]
+        title = TITLES.get(path.stem, model.meta["serviceFullName"])
+        table.append(f"| {title} | {model.meta['protocol']} | {len(done)} | {len(names)} |")
+        sections += ["", f"## {title}", "", f"Answered ({len(done)}): " + (", ".join(done) or "none")
+                     + ".", "", f"Not answered ({len(todo)}): " + (", ".join(todo) or "none") + "."]
+    return HEAD + "\n".join(table + sections) + "\n"
+
+
+def main():
+    target = ROOT / "docs" / "compatibility.md"
+    text = report()
+    if "--check" in sys.argv[1:]:
+        if not target.exists() or target.read_text() != text:
+            sys.exit("docs/compatibility.md is out of date: run tools/coverage.py")
+        return
+    target.write_text(text)
+
+
+main()

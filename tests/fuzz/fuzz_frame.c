@@ -1,0 +1,107 @@
+/*
+ * A hostile bootstrap on the framed channel. The first byte says how far an honest one has come
+ * before (warm, init, ready) and in what pieces the rest, which goes to the socket, is written.
+ */
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "runtime/frame.h"
+#include "runtime/runtime.h"
+
+#define ID "aaaaaaaa-0000-4000-8000-00000000000"
+
+struct play {
+	struct runtime *rt;
+	int answers, broken;
+};
+
+static void on_event(void *ctx)
+{
+	(void)ctx;
+}
+
+static void on_init_error(void *ctx, struct str type, struct str body)
+{
+	(void)ctx;
+	check(type.len <= 76 && body.len <= FRAME_PAYLOAD_MAX);
+}
+
+static void on_answer(void *ctx, struct runtime_answer *a)
+{
+	struct play *p = ctx;
+
+	check(!p->broken && ++p->answers <= 3);
+	check(a->request_id[35] == '0' + p->answers);
+	check(buf_len(a->payload) <= FRAME_PAYLOAD_MAX);
+	if (p->answers == 2)
+		buf_done(a->payload);
+}
+
+static void on_broken(void *ctx, const char *why)
+{
+	struct play *p = ctx;
+
+	check(why && !p->broken++);
+}
+
+static const struct runtime_handler handler = {
+    on_event, on_event, on_init_error, on_answer, on_broken};
+
+static void honest(struct loop *l, int box, uint8_t kind)
+{
+	struct frame f = {.length = sizeof(f), .kind = kind};
+
+	check(write(box, &f, sizeof(f)) == sizeof(f));
+	check(loop_turn(l, 0) >= 0);
+}
+
+static void send_events(struct runtime *rt)
+{
+	struct runtime_event ev = {.arn = "arn", .payload = STR("{}")};
+
+	for (char n = '1'; n <= '3'; n++) {
+		memcpy(ev.request_id, ID, sizeof(ID));
+		ev.request_id[35] = n;
+		runtime_send(rt, &ev);
+	}
+}
+
+static void play(struct loop *l, struct play *p, int box, const uint8_t *data, size_t size)
+{
+	size_t step = (size_t)(data[0] >> 2) * 7 + 1;
+
+	if (data[0] & 3)
+		honest(l, box, FRAME_WARM);
+	if ((data[0] & 3) > 1)
+		runtime_init(p->rt, STR("{}"));
+	if ((data[0] & 3) > 2) {
+		honest(l, box, FRAME_READY);
+		send_events(p->rt);
+	}
+	for (size_t at = 1; at < size; at += step) {
+		if (send(box, data + at, min_size(step, size - at), MSG_DONTWAIT | MSG_NOSIGNAL) <
+		    0)
+			break;
+		check(loop_turn(l, 0) >= 0);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct loop *l = loop_new(0, NULL);
+	struct play p = {0};
+	int fds[2];
+
+	check(l && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+	p.rt = runtime_channel_new(l, fds[0], &handler, &p);
+	if (size)
+		play(l, &p, fds[1], data, size);
+	close(fds[1]);
+	check(loop_turn(l, 0) >= 0);
+	check(loop_turn(l, 0) >= 0);
+	check(p.broken == 1);
+	runtime_free(p.rt);
+	loop_free(l);
+	return 0;
+}

@@ -79,7 +79,7 @@ struct box *pool_take(struct boxes *bs, const struct box_program *program);
 void pool_put(struct box *b);    /* a blank or warm box without spec is ready */
 void pool_forget(struct box *b); /* out of its pool, if in one */
 void pool_schedule(struct boxes *bs);
-void pool_init(struct boxes *bs, const struct box_program *const *programs, size_t count);
+void pools_init(struct boxes *bs, const struct box_program *const *programs, size_t count);
 
 /* box.c: continuations of the spawner's answers */
 void box_made(struct box *b, int result, const int fds[WIRE_FD_COUNT]);

@@ -205,7 +205,7 @@ static void on_decay(struct loop_timer *t)
 	loop_timer_set(bs->loop, t, DECAY_INTERVAL_NS);
 }
 
-void pool_init(struct boxes *bs, const struct box_program *const *programs, size_t count)
+void pools_init(struct boxes *bs, const struct box_program *const *programs, size_t count)
 {
 	check(count < POOLS_MAX);
 	for (size_t i = 0; i <= count; i++) {
@@ -240,7 +240,7 @@ struct boxes *boxes_new(struct loop *l, int spawn_fd, const struct boxes_options
 	bs->api = runtime_api_open(l);
 	bs->slot_count = spawn_hello(bs->spawn)->boxes_max;
 	bs->slots = xcalloc(bs->slot_count, sizeof(*bs->slots));
-	pool_init(bs, programs, program_count);
+	pools_init(bs, programs, program_count);
 	return bs;
 }
 

@@ -1,0 +1,26 @@
+/* What code.c and upload.c share: one unpacked zip, by its hash. */
+#pragma once
+
+#include "service/lambda/lambda_int.h"
+
+enum code_state { CODE_NEW, CODE_BUSY, CODE_READY, CODE_FAILED };
+
+struct code {
+	struct lambda *lambda;
+	struct list node;    /* in lambda->dying when nobody refers to it */
+	struct list uploads; /* that wait for it */
+	char hex[65];
+	uint8_t hash[WIRE_HASH_SIZE];
+	unsigned refs;
+	enum code_state state;
+	int result; /* CODE_FAILED: -errno, and why */
+	char why[256];
+	int64_t due_ns; /* dying: when it goes */
+};
+
+/* upload.c: it is ready or has failed. */
+void code_settled(struct code *k);
+/* code.c */
+struct code *code_get(struct lambda *l, const char *hex); /* with a reference; maybe CODE_NEW */
+void code_unpack(struct code *k);
+void code_fail(struct code *k, int result, const char *why);

@@ -1,0 +1,224 @@
+/* JSON: getters and setters for documents, and a check that a payload is JSON without building it.
+ */
+#include <stdio.h>
+
+#include "base/rand.h"
+#include "service/lambda/lambda_int.h"
+
+#define DEPTH_MAX 512
+
+const char *doc_str(const json_t *doc, const char *key)
+{
+	return json_string_value(json_object_get(doc, key));
+}
+
+int64_t doc_int(const json_t *doc, const char *key, int64_t absent)
+{
+	const json_t *v = json_object_get(doc, key);
+
+	return json_is_integer(v) ? json_integer_value(v) : absent;
+}
+
+void doc_set_str(json_t *doc, const char *key, const char *value)
+{
+	if (value)
+		json_object_set_new(doc, key, json_string(value));
+	else
+		json_object_del(doc, key);
+}
+
+void doc_set_int(json_t *doc, const char *key, int64_t value)
+{
+	json_object_set_new(doc, key, json_integer(value));
+}
+
+void doc_new_revision(json_t *doc)
+{
+	char id[37];
+
+	rand_uuid(id);
+	doc_set_str(doc, "RevisionId", id);
+}
+
+/* ---- the check: one pass, no memory but a bit for each level ---- */
+
+struct scan {
+	const char *at, *end;
+	uint64_t object[DEPTH_MAX / 64]; /* bit set: this level is an object */
+	unsigned depth;
+};
+
+static void skip_space(struct scan *s)
+{
+	while (
+	    s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
+		s->at++;
+}
+
+static bool take(struct scan *s, char c)
+{
+	if (s->at == s->end || *s->at != c)
+		return false;
+	s->at++;
+	return true;
+}
+
+static bool take_word(struct scan *s, const char *word)
+{
+	size_t n = strlen(word);
+
+	if ((size_t)(s->end - s->at) < n || memcmp(s->at, word, n) != 0)
+		return false;
+	s->at += n;
+	return true;
+}
+
+static bool take_digits(struct scan *s)
+{
+	const char *start = s->at;
+
+	while (s->at < s->end && *s->at >= '0' && *s->at <= '9')
+		s->at++;
+	return s->at > start;
+}
+
+static bool take_number(struct scan *s)
+{
+	take(s, '-');
+	if (!take(s, '0') && !take_digits(s))
+		return false;
+	if (take(s, '.') && !take_digits(s))
+		return false;
+	if (s->at < s->end && (*s->at == 'e' || *s->at == 'E')) {
+		s->at++;
+		if (!take(s, '+'))
+			take(s, '-');
+		return take_digits(s);
+	}
+	return true;
+}
+
+static bool take_escape(struct scan *s)
+{
+	char c;
+
+	if (s->at == s->end)
+		return false;
+	c = *s->at++;
+	if (c != 'u')
+		return memchr("\"\\/bfnrt", c, 8) != NULL;
+	for (int i = 0; i < 4; i++, s->at++) {
+		if (s->at == s->end || !memchr("0123456789abcdefABCDEF", *s->at, 22))
+			return false;
+	}
+	return true;
+}
+
+static bool take_string(struct scan *s)
+{
+	if (!take(s, '"'))
+		return false;
+	while (s->at < s->end) {
+		unsigned char c = (unsigned char)*s->at++;
+
+		if (c == '"')
+			return true;
+		if (c < 0x20 || (c == '\\' && !take_escape(s)))
+			break;
+	}
+	return false;
+}
+
+static bool take_scalar(struct scan *s)
+{
+	if (s->at == s->end)
+		return false;
+	switch (*s->at) {
+	case '"': return take_string(s);
+	case 't': return take_word(s, "true");
+	case 'f': return take_word(s, "false");
+	case 'n': return take_word(s, "null");
+	default: return take_number(s);
+	}
+}
+
+static bool in_object(const struct scan *s)
+{
+	return s->depth && (s->object[(s->depth - 1) / 64] >> ((s->depth - 1) % 64) & 1);
+}
+
+static bool push(struct scan *s, bool object)
+{
+	uint64_t bit = (uint64_t)1 << (s->depth % 64);
+
+	if (s->depth == DEPTH_MAX)
+		return false;
+	if (object)
+		s->object[s->depth / 64] |= bit;
+	else
+		s->object[s->depth / 64] &= ~bit;
+	s->depth++;
+	return true;
+}
+
+static bool take_key(struct scan *s)
+{
+	skip_space(s);
+	if (!take_string(s))
+		return false;
+	skip_space(s);
+	return take(s, ':');
+}
+
+/* After a value: close what ends here, or get ready for the next one. *ret_more is false at the
+ * end of the outermost value. */
+static bool after_value(struct scan *s, bool *ret_more)
+{
+	for (;;) {
+		skip_space(s);
+		*ret_more = s->depth > 0;
+		if (!s->depth)
+			return true;
+		if (take(s, ','))
+			return !in_object(s) || take_key(s);
+		if (!take(s, in_object(s) ? '}' : ']'))
+			return false;
+		s->depth--;
+	}
+}
+
+/* A value, or the beginning of one. *ret_open: it is an array or object with something in it. */
+static bool begin_value(struct scan *s, bool *ret_open)
+{
+	*ret_open = false;
+	skip_space(s);
+	if (take(s, '{')) {
+		skip_space(s);
+		if (take(s, '}'))
+			return true;
+		*ret_open = true;
+		return push(s, true) && take_key(s);
+	}
+	if (take(s, '[')) {
+		skip_space(s);
+		if (take(s, ']'))
+			return true;
+		*ret_open = true;
+		return push(s, false);
+	}
+	return take_scalar(s);
+}
+
+bool json_check(struct str text, size_t *ret_at)
+{
+	struct scan s = {.at = text.ptr, .end = text.ptr + text.len};
+	bool ok = true, more = true, open;
+
+	while (ok && more) {
+		ok = begin_value(&s, &open);
+		if (ok && !open)
+			ok = after_value(&s, &more);
+	}
+	*ret_at = (size_t)(s.at - text.ptr);
+	return ok && s.at == s.end && utf8_valid(text);
+}

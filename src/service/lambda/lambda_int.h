@@ -1,0 +1,302 @@
+/*
+ * What the files of this folder share: the objects in memory, and how they change.
+ *
+ * Every object is a JSON document as it lies in the store (space "lambda"), with the few things
+ * derived from it that running needs. Keys: ACCOUNT/REGION/FUNCTION/f, …/v/NUMBER (0 is $LATEST),
+ * …/a/ALIAS, …/p/QUALIFIER, …/u/QUALIFIER. Documents are immutable once they are in memory.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "gen/lambda.h"
+#include "service/lambda/lambda.h"
+#include "service/lambda/url_int.h"
+#include "spawn/spawn.h"
+
+#define LAMBDA_ZIP_MAX 52428800
+#define LAMBDA_UNZIPPED_MAX 262144000
+#define LAMBDA_CODE_TOTAL_MAX 80530636800
+#define LAMBDA_UNRESERVED_MIN 100
+#define LAMBDA_TAGS_MAX 50
+#define LAMBDA_PAGE_MAX 50
+#define LAMBDA_SPACE "lambda"
+#define LATEST "$LATEST"
+
+enum record_kind {
+	RECORD_FUNCTION = 'f',
+	RECORD_VERSION = 'v',
+	RECORD_ALIAS = 'a',
+	RECORD_POLICY = 'p',
+	RECORD_URL = 'u',
+};
+
+struct lambda {
+	struct lambda_options o;
+	struct spawn *spawn; /* NULL: without one, in tests */
+	struct aws *aws;
+	char port[8];         /* of o.url */
+	struct map functions; /* "account/region/name" -> struct function */
+	struct map urls;      /* URL id -> struct item */
+	struct map codes;     /* SHA-256 in hex -> struct code */
+	struct list dying;    /* codes nobody refers to, oldest first */
+	struct loop_timer dying_timer;
+	uint8_t secret[32]; /* signs download links; new at each start */
+};
+
+struct function {
+	struct lambda *lambda;
+	char *key, *account, *region, *name;
+	json_t *doc; /* NULL: does not exist (yet, or any more) */
+	int64_t stored;
+	struct invoke_function *run;
+	struct version *latest;
+	struct version **published; /* ascending */
+	size_t published_count;
+	struct list aliases, policies, urls; /* struct item, by name */
+	bool busy;                           /* a change is under way */
+	struct list waiters;                 /* calls that wait for it to end */
+};
+
+struct version {
+	struct function *function;
+	int64_t number; /* 0: $LATEST */
+	json_t *doc;
+	int64_t stored;
+	struct code *code;
+	struct invoke_version *run; /* NULL: cannot run, see version_state() */
+};
+
+/* An alias, a policy (named by its qualifier, "" for the function's) or a URL (likewise). */
+struct item {
+	struct list node;
+	struct function *function;
+	char *name;
+	json_t *doc;
+	int64_t stored;
+	struct url_cors *cors; /* of a URL, made of the document; may be NULL */
+};
+
+/* ---- json.c: small helpers over jansson ---- */
+
+const char *doc_str(const json_t *doc, const char *key); /* NULL when absent */
+int64_t doc_int(const json_t *doc, const char *key, int64_t absent);
+void doc_set_str(json_t *doc, const char *key, const char *value); /* NULL: removes it */
+void doc_set_int(json_t *doc, const char *key, int64_t value);
+void doc_new_revision(json_t *doc); /* RevisionId */
+/* Is it one JSON value and nothing else? At most 512 levels deep. *ret_at: where it is not. */
+bool json_check(struct str text, size_t *ret_at);
+
+/* ---- name.c: how clients name functions ---- */
+
+struct name {
+	struct str region, account, name, qualifier; /* ptr NULL where not given */
+};
+/* name, name:qualifier, account:function:name and (partial) ARNs; false if it is none of them. */
+bool name_parse(struct str s, struct name *ret);
+
+/* What a call is about: strings live in the call's arena. qualifier is NULL when none was given.
+ */
+struct ref {
+	const char *region, *account, *name, *qualifier;
+};
+int ref_resolve(struct call *c, const char *function_name, const char *qualifier, struct ref *ret,
+    struct err *e);
+const char *ref_arn(struct call *c, const struct ref *r); /* with the qualifier, if any */
+int ref_not_found(struct call *c, const struct ref *r, struct err *e);
+const char *function_arn(struct call *c, const struct function *f, const char *qualifier);
+bool is_number(const char *s);
+
+/* ---- function.c, version.c, alias.c: finding ---- */
+
+struct function *function_find(
+    struct lambda *l, struct str account, struct str region, struct str name);
+/* The same, or a new one that does not exist yet. */
+struct function *function_slot(
+    struct lambda *l, struct str account, struct str region, struct str name);
+/* Resolve and find; *ret_f is never NULL when 0 is returned. */
+int function_of(struct call *c, const char *function_name, const char *qualifier, struct ref *ret,
+    struct function **ret_f, struct err *e);
+
+struct version *version_find(const struct function *f, int64_t number);
+/* By "$LATEST", NULL or "" (the same), a number, or an alias (its main version); NULL if none. */
+struct version *version_by_qualifier(const struct function *f, const char *qualifier);
+/* The same, with the weights of an alias. random decides. */
+struct version *version_to_run(const struct function *f, const char *qualifier, uint64_t random);
+const char *version_name(const struct version *v, char buf[24]);
+/* Make it runnable if its code is there. */
+void version_start(struct version *v);
+/* "Active", "Pending" or "Failed", with why; strings are constant or the version's. */
+const char *version_state(const struct version *v, const char **ret_code, const char **ret_reason);
+
+struct item *item_find(const struct list *items, const char *name);
+struct list *item_list(struct function *f, enum record_kind kind);
+
+/* ---- change.c: what happens to one function, on disk first ---- */
+
+struct change;
+struct change_edit {
+	enum record_kind kind;
+	char *name;
+	json_t *doc; /* NULL: delete */
+};
+struct change {
+	struct store_write write;
+	struct call *call; /* NULL once the client has gone */
+	struct function *function;
+	struct change_edit *edits;
+	size_t count;
+	/* Fills call->out; memory is as wanted by now. May be NULL. */
+	void (*finish)(struct change *ch);
+	/* For finish(): whatever the handler wants it to know. */
+	int64_t number;
+	const char *name;
+	struct code *code; /* held until the end */
+};
+
+/* Is somebody changing this function? Then come again when it is over: the handler returns
+ * change_wait(), and is run from its beginning later. */
+int change_wait(struct call *c, const void *in, struct function *f);
+/* Begin a change, collect what is to be different, commit (which returns CALL_PENDING for the
+ * handler). Documents given are owned by the change. */
+struct change *change_new(struct call *c, struct function *f, void (*finish)(struct change *ch));
+void change_put(struct change *ch, enum record_kind kind, const char *name, json_t *doc);
+void change_delete(struct change *ch, enum record_kind kind, const char *name);
+int change_commit(struct change *ch);
+void change_cancel(struct change *ch); /* instead of committing; not once f is held */
+/* For work on a function before there is a change (uploads): the same lock. */
+void function_hold(struct function *f);
+void function_release(struct function *f); /* lets the next one in; may free f */
+/* Put a record into memory, from the store or from a change. */
+int record_apply(
+    struct function *f, enum record_kind kind, const char *name, json_t *doc, int64_t stored);
+int64_t record_stored(struct function *f, enum record_kind kind, const char *name);
+int record_load(struct lambda *l, struct err *e);
+void function_free(struct function *f);
+void version_free(struct version *v);
+
+/* ---- code.c: zip files and what is unpacked of them ---- */
+
+struct code;
+const char *code_hex(const struct code *k);
+const uint8_t *code_hash(const struct code *k);
+bool code_ready(const struct code *k);
+const char *code_why(const struct code *k); /* it is not ready: NULL while it is on its way */
+struct code *code_ref(struct code *k);
+void code_unref(struct code *k); /* NULL is fine */
+/* The code of a stored version; unpacked again if it has got lost. */
+struct code *code_load(struct lambda *l, const char *hex);
+/* Hash, store and unpack a zip for a call; f is held meanwhile. next() gets the code (it may
+ * keep a reference of its own) and returns what a handler returns; not called when it fails or
+ * the client has gone. Returns CALL_PENDING. */
+typedef int code_next(
+    struct call *c, const void *in, struct function *f, struct code *k, struct err *e);
+int code_upload(
+    struct call *c, const void *in, struct function *f, struct str zip, code_next *next);
+void code_tidy(struct lambda *l); /* at the start: remove what nobody refers to */
+void code_close(struct lambda *l);
+/* A link to the zip that works for ten minutes. */
+const char *code_location(struct call *c, struct lambda *l, const char *hex);
+int64_t code_total(const struct lambda *l); /* bytes of zips, each version counted */
+/* Exactly one source, and one that works here. */
+int code_check_source(const struct lambda *l, const struct str *zip, const char *s3_bucket,
+    const char *image_uri, struct err *e);
+
+/* ---- runtimes.c ---- */
+
+struct runtime_choice {
+	const struct box_program *program;
+	const char *version; /* "nodejs:20.v20.20.2" */
+	char arn[160];
+};
+/* What runs this runtime here; 0, or negative with why in e (no code). */
+int runtime_find(
+    const char *runtime, const char *region, struct runtime_choice *ret, struct err *e);
+
+/* ---- config.c: configuration as asked for ---- */
+
+/* What CreateFunction and UpdateFunctionConfiguration have in common. */
+struct wanted {
+	const struct lambda_capacity_provider_config *capacity_provider_config;
+	const struct lambda_dead_letter_config *dead_letter_config;
+	const char *description;
+	const struct lambda_durable_config *durable_config;
+	const struct lambda_environment *environment;
+	const struct lambda_ephemeral_storage *ephemeral_storage;
+	const struct lambda_file_system_config_list *file_system_configs;
+	const char *handler;
+	const struct lambda_image_config *image_config;
+	const char *kms_key_arn;
+	const struct lambda_layer_list *layers;
+	const struct lambda_logging_config *logging_config;
+	const int64_t *memory_size;
+	const char *role;
+	const char *runtime;
+	const struct lambda_snap_start *snap_start;
+	const int64_t *timeout;
+	const struct lambda_tracing_config *tracing_config;
+	const struct lambda_vpc_config *vpc_config;
+};
+#define WANTED(in)                                                                                \
+	{                                                                                         \
+		.capacity_provider_config = (in)->capacity_provider_config,                       \
+		.dead_letter_config = (in)->dead_letter_config, .description = (in)->description, \
+		.durable_config = (in)->durable_config, .environment = (in)->environment,         \
+		.ephemeral_storage = (in)->ephemeral_storage,                                     \
+		.file_system_configs = (in)->file_system_configs, .handler = (in)->handler,       \
+		.image_config = (in)->image_config, .kms_key_arn = (in)->kms_key_arn,             \
+		.layers = (in)->layers, .logging_config = (in)->logging_config,                   \
+		.memory_size = (in)->memory_size, .role = (in)->role, .runtime = (in)->runtime,   \
+		.snap_start = (in)->snap_start, .timeout = (in)->timeout,                         \
+		.tracing_config = (in)->tracing_config, .vpc_config = (in)->vpc_config,           \
+	}
+int config_check(struct call *c, const struct wanted *w, struct err *e);
+/* A document with all defaults, then with what is wanted. */
+json_t *config_new(const char *function_name);
+void config_merge(json_t *doc, const struct wanted *w);
+int config_check_revision(const json_t *doc, const char *revision_id, struct err *e);
+int config_check_architectures(const struct lambda_architectures_list *list, struct err *e);
+
+/* ---- describe.c: documents as answers ---- */
+
+enum describe_phase { DESCRIBE_NOW, DESCRIBE_CREATED, DESCRIBE_UPDATED, DESCRIBE_LISTED };
+/* qualifier: that of the ARN in the answer; NULL for none. */
+void describe_version(struct call *c, const struct version *v, const char *qualifier,
+    enum describe_phase phase, struct lambda_function_configuration *out);
+const struct lambda_tags *describe_tags(struct call *c, const struct function *f);
+/* Functions of the account and region of the call, by name. */
+struct function **describe_sorted(struct call *c, size_t *ret_count);
+
+/* ---- version.c ---- */
+
+/* Publish $LATEST, as it will be (latest), with the change: a new version, unless nothing has
+ * changed since the last one. ch->number says which it is. */
+void version_publish(struct change *ch, const json_t *latest, const char *description);
+/* The function's document, copied to be changed. */
+json_t *function_doc_copy(const struct function *f);
+/* New RevisionId and LastModified; a new identity of content too if it differs from `old`. */
+void config_touch(json_t *doc, const json_t *old);
+
+/* ---- policy.c: resource policies ---- */
+
+struct policy_request {
+	const char *action;  /* "lambda:InvokeFunction" */
+	const char *service; /* "s3.amazonaws.com", or NULL */
+	const char *account; /* of the principal, or NULL: anonymous */
+	const char *arn;     /* of the principal, or NULL */
+	const char *source_arn, *source_account;
+	const char *url_auth_type; /* "NONE", "AWS_IAM" or NULL */
+	bool via_url;
+};
+bool policy_allows(const json_t *policy, const struct policy_request *r);
+/* The statement that AddPermission makes; NULL with e. */
+json_t *policy_statement(
+    struct call *c, const struct lambda_add_permission_in *in, const char *resource, struct err *e);
+bool function_allows(
+    const struct function *f, const char *qualifier, const struct policy_request *r);
+
+/* ---- url_config.c (what url.c asks for is in url_int.h) ---- */
+
+void url_item_changed(struct lambda *l, struct item *it, bool there);

@@ -3,6 +3,7 @@
 // The loop is: blocking read, await handler, write. While a promise is pending the event loop runs
 // as in any Node.js program; between events the process sleeps in read(2), and may be frozen there.
 import Module from 'node:module';
+import { format } from 'node:util';
 import * as channel from './channel.mjs';
 import { installConsole, printError, setRequest } from './console.mjs';
 import { describe, printable, RuntimeError } from './errors.mjs';
@@ -207,7 +208,22 @@ function becomeFunction({ env, cwd }) {
 	installStreaming();
 }
 
+// What is slow the first time is done before there is a function: both module loaders,
+// the way of an event through this file, formatting.
+async function warmUp() {
+	const folder = new URL('warm', import.meta.url).pathname;
+	const frame = { ...channel.frame, payload: '{}' };
+	environment = {};
+	for (const name of ['common.handler', 'module.handler'])
+		await run(await loadHandler(folder, name), false, frame, new Invoke(frame));
+	process.getActiveResourcesInfo();
+	await new Promise(setImmediate);
+	format('%s %o', 1, { warm: [true] });
+	new Date().toISOString();
+}
+
 async function main() {
+	await warmUp();
 	channel.send(channel.WARM, 0, '', '', '');
 	const frame = channel.next();
 	if (frame.kind !== channel.INIT) throw new Error(`broken channel: kind ${frame.kind} before init`);

@@ -69,6 +69,7 @@ struct boxes {
 	uint64_t pooled_bytes;
 	struct box *coming; /* being made or started for coming_for */
 	struct pool *coming_for;
+	int64_t pause_until_ns; /* no refill before: making boxes fails */
 	struct loop_task refill;
 	struct loop_timer decay;
 };

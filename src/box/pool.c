@@ -10,6 +10,7 @@
 #include "box/box_int.h"
 
 #define DECAY_INTERVAL_NS (15 * (int64_t)1000000000)
+#define PAUSE_NS 1000000000
 #define QUIET_NS (60 * (int64_t)1000000000)
 
 static void on_made(
@@ -107,8 +108,11 @@ void pool_forget(struct box *b)
 		b->owner->pooled_bytes -= b->pool_bytes;
 	}
 	list_remove(&b->pool_node);
-	if (b->owner->coming == b)
+	if (b->owner->coming == b) {
+		/* It was lost on its way: not again at once, whatever the cause. */
 		b->owner->coming = NULL;
+		b->owner->pause_until_ns = loop_now_ns(b->owner->loop) + PAUSE_NS;
+	}
 }
 
 static uint64_t memory_of(struct box *b)
@@ -170,6 +174,10 @@ static void on_refill(struct loop_task *t)
 
 	if (busy(bs))
 		return;
+	if (loop_now_ns(bs->loop) < bs->pause_until_ns) {
+		loop_timer_set(bs->loop, &bs->decay, PAUSE_NS);
+		return;
+	}
 	/* One at a time: the next follows when this one is ready. */
 	for (size_t i = 0; i < bs->pool_count && !bs->coming; i++) {
 		struct pool *p = &bs->pools[i];

@@ -81,8 +81,8 @@ int start_program(struct box *b, const char *const *argv, struct str env, uint32
 	}
 	pass[0] = output;
 	pass[1] = theirs;
-	return fd_send_fds(
-	    b->fds[WIRE_FD_CONTROL], record, sizeof(*record), pass, framed ? 2 : 1, MSG_DONTWAIT);
+	return fd_send_fds(b->fds[WIRE_FD_CONTROL], record,
+	    INIT_RECORD_SHORT + record->string_bytes, pass, framed ? 2 : 1, MSG_DONTWAIT);
 }
 
 int start_order(struct box *b, enum init_kind kind)

@@ -11,6 +11,7 @@ import pathlib
 import re
 import sys
 
+sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TITLES = {"lambda": "AWS Lambda", "logs": "CloudWatch Logs", "sts": "Security Token Service",
           "iam": "Identity and Access Management"}

@@ -14,6 +14,7 @@
 #define TEXT_MAX (64 * 1024)
 #define ECHO_MAX 8192
 #define PATH_MAX_ 512
+#define PATTERN_FREE_MAX 4096
 
 struct validator {
 	struct buf text;
@@ -183,6 +184,16 @@ static bool in_set(const struct aws_shape *s, const char *text)
 	return false;
 }
 
+/* A text far too long is refused for its length already; matching it would only cost time. */
+static bool matches(const struct aws_shape *s, const char *text)
+{
+	size_t len = strlen(text);
+
+	if ((s->flags & AWS_HAS_MAX) && len > PATTERN_FREE_MAX && (double)len > 4 * s->max)
+		return true;
+	return aws_pattern_match(s->pattern, text);
+}
+
 static bool holds(const struct aws_shape *s, const void *storage, enum rule rule)
 {
 	if (!has_rule(s, rule))
@@ -190,7 +201,7 @@ static bool holds(const struct aws_shape *s, const void *storage, enum rule rule
 	switch (rule) {
 	case MAX_RULE: return measure(s, storage) <= s->max;
 	case MIN_RULE: return measure(s, storage) >= s->min;
-	case PATTERN_RULE: return aws_pattern_match(s->pattern, *(const char *const *)storage);
+	case PATTERN_RULE: return matches(s, *(const char *const *)storage);
 	default: return in_set(s, *(const char *const *)storage);
 	}
 }
@@ -275,6 +286,8 @@ static void visit_items(struct validator *v, const struct aws_shape *s, const st
 {
 	char step[64];
 
+	if (!holds(s, l, MAX_RULE))
+		return; /* enough is wrong; how many there are is the client's choice */
 	if (s->key)
 		judge_keys(v, s, l);
 	if (scalar(s->value)) {

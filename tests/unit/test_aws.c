@@ -6,7 +6,7 @@
 
 #include "http_fake.h"
 
-#include "aws/aws.h"
+#include "aws/aws_int.h"
 #include "aws/aws_tables.h"
 #include "aws/eventstream.h"
 #include "base/time.h"
@@ -392,17 +392,13 @@ static void every_violation_is_told_in_the_words_of_aws(void **state)
 	    "\"Secret\":\"hush\",\"Weights\":{\"ok\":2,\"NO\":0.5},\"Parts\":[{\"Id\":\"aa\"},{}],"
 	    "\"Groups\":{\"g\":{\"Id\":\"a\"}},\"Data\":\"AAAAAAAAAAAAAAAA\"}");
 	expect_error(400, "ValidationException",
-	    "14 validation errors detected: "
+	    "13 validation errors detected: "
 	    "Value 'TOOLONG' at 'name' failed to satisfy constraint: Member must have length less "
 	    "than or equal to 5; "
 	    "Value 'TOOLONG' at 'name' failed to satisfy constraint: Member must satisfy regular "
 	    "expression pattern: [a-z]+; "
 	    "Value '[A, bb, cc]' at 'many' failed to satisfy constraint: Member must have length "
 	    "less than or equal to 2; "
-	    "Value '[A, bb, cc]' at 'many' failed to satisfy constraint: Member must satisfy "
-	    "constraint: [Member must have length less than or equal to 5, Member must have length "
-	    "greater than or equal to 2, Member must satisfy regular expression pattern: [a-z]+, "
-	    "Member must not be null]; "
 	    "Value '101' at 'size' failed to satisfy constraint: Member must have value less than "
 	    "or "
 	    "equal to 100; "
@@ -492,6 +488,45 @@ static void what_is_not_of_its_type_is_refused(void **state)
 	assert_int_equal(answer.status, 400);
 	rest("PUT", "/things/abc/x?flag=maybe", "{}");
 	expect_error(400, "SerializationException", "'maybe' can not be converted to a Boolean");
+}
+
+static void elements_of_a_list_are_judged_as_one(void **state)
+{
+	(void)state;
+	rest("PUT", "/things/abc/x?many=A&many=bb", "{\"Size\":1}");
+	expect_error(400, "ValidationException",
+	    "1 validation error detected: Value '[A, bb]' at 'many' failed to satisfy constraint: "
+	    "Member must satisfy constraint: [Member must have length less than or equal to 5, "
+	    "Member "
+	    "must have length greater than or equal to 2, Member must satisfy regular expression "
+	    "pattern: [a-z]+, Member must not be null]");
+}
+
+static struct aws_pattern *pattern_of(const struct aws_service *s, const char *shape)
+{
+	for (size_t i = 0; i < s->shape_count; i++)
+		if (strcmp(s->shapes[i].name, shape) == 0)
+			return s->shapes[i].pattern;
+	return NULL;
+}
+
+/* Long values that are right must match within the limit of steps; \d is ASCII, as in Java. */
+static void patterns_match_long_values_and_only_ascii_digits(void **state)
+{
+	_cleanup_free_ char *policy = xcalloc(1, 131073);
+	struct aws_pattern *account = pattern_of(&lambda_service, "SourceOwner");
+	struct aws_pattern *role = pattern_of(&lambda_service, "RoleArn");
+
+	(void)state;
+	memset(policy, 'x', 131072);
+	assert_true(aws_pattern_match(pattern_of(&lambda_service, "Handler"), policy));
+	assert_true(aws_pattern_match(
+	    pattern_of(&sts_service, "unrestrictedSessionPolicyDocumentType"), policy));
+	assert_true(aws_pattern_match(account, "123456789012"));
+	assert_false(aws_pattern_match(account, "12345678901\xd9\xa1"));
+	assert_false(aws_pattern_match(account, "123456789012\n"));
+	assert_true(aws_pattern_match(role, "arn:aws:iam::123456789012:role/service-role/r"));
+	assert_false(aws_pattern_match(role, "arn:aws:iam::1234:role/r"));
 }
 
 static void bombs_do_not_go_off(void **state)
@@ -717,6 +752,8 @@ int main(void)
 	    cmocka_unit_test(every_violation_is_told_in_the_words_of_aws),
 	    cmocka_unit_test(every_type_survives_the_way_in_and_out),
 	    cmocka_unit_test(what_is_not_of_its_type_is_refused),
+	    cmocka_unit_test(elements_of_a_list_are_judged_as_one),
+	    cmocka_unit_test(patterns_match_long_values_and_only_ascii_digits),
 	    cmocka_unit_test(bombs_do_not_go_off),
 	    cmocka_unit_test(json_answers_like_logs),
 	    cmocka_unit_test(query_answers_like_iam),

@@ -342,6 +342,73 @@ static void forged_requests_do_not_pass(void **state)
 	aws_free(aws);
 }
 
+static int only_jo_with(void *ctx, struct call *c, const void *in, struct err *e)
+{
+	(void)in;
+	assert_string_equal(c->op->name, "GetCallerIdentity");
+	assert_string_equal(c->principal.user_id, "AIDAJO");
+	return *(bool *)ctx ? 0 : fail(e, AWS_ACCESS_DENIED, "User: jo is not authorized");
+}
+
+static void the_authorizer_is_asked_before_the_handler(void **state)
+{
+	bool allowed = true;
+	const struct aws_config config = {.account = "123456789012",
+	    .region = "us-east-1",
+	    .find_key = find_key,
+	    .now_ms = now_ms,
+	    .authorize = only_jo_with,
+	    .authorize_ctx = &allowed};
+	struct forgery good = {"AKIDEXAMPLE", EXAMPLE_SECRET, .status = 200, .expect = "user/jo"};
+	struct forgery denied = {"AKIDEXAMPLE", EXAMPLE_SECRET, .status = 403,
+	    .expect = "<Code>AccessDenied</Code><Message>User: jo is not authorized"};
+	struct aws *aws = aws_new(NULL, &config);
+
+	(void)state;
+	aws_service_add(aws, &sts_service, NULL);
+	send_forged(aws, &good);
+	allowed = false;
+	send_forged(aws, &denied);
+	aws_free(aws);
+}
+
+static int authenticate(
+    struct aws *aws, const char *path, const char *service, struct aws_principal *p, struct err *e)
+{
+	struct http_header headers[4] = {H("Host", "url.example.com")};
+	struct sigv4_request s = {STR("GET"), STR("/a"), STR("q=1"), headers, 1, false};
+	struct sigv4_keys keys = {"AKIDEXAMPLE", EXAMPLE_SECRET, NULL};
+	struct http_request r = {.arena = &arena,
+	    .method = s.method,
+	    .path = str_from(path),
+	    .query = s.query,
+	    .headers = headers};
+
+	r.header_count =
+	    1 + sigv4_sign(&arena, &s, &keys, "us-east-1", service, NOW_MS, EMPTY, headers + 1);
+	return aws_authenticate(aws, &r, "lambda", p, e);
+}
+
+static void function_urls_can_ask_who_it_is(void **state)
+{
+	static const struct aws_config config = {.account = "123456789012",
+	    .region = "us-east-1",
+	    .find_key = find_key,
+	    .now_ms = now_ms};
+	struct aws *aws = aws_new(NULL, &config);
+	struct aws_principal p;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(authenticate(aws, "/a", "lambda", &p, &e), 0);
+	assert_string_equal(p.user_id, "AIDAJO");
+	assert_true(authenticate(aws, "/b", "lambda", &p, &e) < 0);
+	assert_int_equal(e.code, AWS_BAD_SIGNATURE);
+	assert_true(authenticate(aws, "/a", "sts", &p, &e) < 0);
+	assert_int_equal(e.code, AWS_BAD_SIGNATURE);
+	aws_free(aws);
+}
+
 static int teardown(void **state)
 {
 	(void)state;
@@ -361,6 +428,8 @@ int main(void)
 	    cmocka_unit_test(chunks_are_verified_one_by_one),
 	    cmocka_unit_test(cut_chunks_are_refused),
 	    cmocka_unit_test(forged_requests_do_not_pass),
+	    cmocka_unit_test(the_authorizer_is_asked_before_the_handler),
+	    cmocka_unit_test(function_urls_can_ask_who_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, teardown);

@@ -55,7 +55,7 @@ int logs_create_log_group(struct call *c, const struct logs_create_log_group_in 
 		return fail(e, LOGS_INVALID_PARAMETER_EXCEPTION,
 		    "Log groups encrypted with a key of yours are not supported: leave out "
 		    "kmsKeyId.");
-	logs_group_create(c->ctx, id, tags, count, done_waiting, wait_start(c, id, false));
+	logs_group_create(logs_of(c), id, tags, count, done_waiting, wait_start(c, id, false));
 	return CALL_PENDING;
 }
 
@@ -72,7 +72,7 @@ int logs_delete_log_group(struct call *c, const struct logs_delete_log_group_in 
 		return fail(e, LOGS_VALIDATION_EXCEPTION,
 		    "The log group is protected from deletion: disable its deletion protection "
 		    "first.");
-	logs_group_delete(c->ctx, id, done_waiting, wait_start(c, id, false));
+	logs_group_delete(logs_of(c), id, done_waiting, wait_start(c, id, false));
 	return CALL_PENDING;
 }
 
@@ -96,7 +96,7 @@ int logs_put_log_group_deletion_protection(struct call *c,
 			tags[count++] = info.tags[i];
 	if (*in->deletion_protection_enabled)
 		tags[count++] = (struct log_tag){STR(TAG_PROTECTED), STR("true")};
-	logs_group_tags(c->ctx, id, tags, count, done_waiting, wait_start(c, id, false));
+	logs_group_tags(logs_of(c), id, tags, count, done_waiting, wait_start(c, id, false));
 	return CALL_PENDING;
 }
 
@@ -124,7 +124,7 @@ static int set_retention(struct call *c, const char *name, int days, struct err 
 
 	if (r < 0)
 		return r;
-	logs_group_retention(c->ctx, id, days, done_waiting, wait_start(c, id, false));
+	logs_group_retention(logs_of(c), id, days, done_waiting, wait_start(c, id, false));
 	return CALL_PENDING;
 }
 
@@ -238,7 +238,7 @@ static void gather(struct listing *l, const char *prefix, const char *token)
 	l->items = call_array(l->c, l->limit, struct log_group_info);
 	l->last = q.after;
 	/* A page that filters thinned out is filled up from the next one. */
-	while (logs_groups(l->c->ctx, &q, on_group, l) && !l->more)
+	while (logs_groups(logs_of(l->c), &q, on_group, l) && !l->more)
 		q.after = l->last;
 }
 
@@ -283,7 +283,7 @@ static int describe_named(struct listing *l,
 
 		if (r < 0 && e->code != LOGS_RESOURCE_NOT_FOUND_EXCEPTION)
 			return r;
-		if (r == 0 && logs_group_get(l->c->ctx, id, &info) == 0)
+		if (r == 0 && logs_group_get(logs_of(l->c), id, &info) == 0)
 			on_group(l, &info);
 	}
 	return 0;

@@ -79,7 +79,7 @@ static int store(struct call *c, struct log_group_id id, const struct logs_put_l
 		events[i - from].ts_ms = *in->log_events->items[i].timestamp;
 		events[i - from].text = str_from(in->log_events->items[i].message);
 	}
-	logs_put(c->ctx, id, str_from(in->log_stream_name), events, to - from, done_waiting,
+	logs_put(logs_of(c), id, str_from(in->log_stream_name), events, to - from, done_waiting,
 	    wait_start(c, id, true));
 	return CALL_PENDING;
 }
@@ -94,11 +94,11 @@ int logs_put_log_events(struct call *c, const struct logs_put_log_events_in *in,
 	int r = group_must_exist(c, id, &group, e);
 
 	if (r == 0)
-		r = logs_stream_get(c->ctx, id, str_from(in->log_stream_name), &stream);
+		r = logs_stream_get(logs_of(c), id, str_from(in->log_stream_name), &stream);
 	else
 		return r;
 	if (r < 0)
-		return fail_result(c->ctx, &(struct wait){c, id, true}, r, e);
+		return fail_result(logs_of(c), &(struct wait){c, id, true}, r, e);
 	r = check_batch(in->log_events, e);
 	if (r < 0)
 		return r;

@@ -20,7 +20,7 @@ static struct call *take_page(void *ctx, const struct log_page *p)
 
 	if (!c || p->result == 0)
 		return c;
-	call_reply(c, fail_result(c->ctx, &w, p->result, &e), &e);
+	call_reply(c, fail_result(logs_of(c), &w, p->result, &e), &e);
 	return NULL;
 }
 
@@ -68,7 +68,7 @@ int logs_get_log_events(struct call *c, const struct logs_get_log_events_in *in,
 		r = check_times(in->start_time, in->end_time, &q, e);
 	if (r < 0)
 		return r;
-	logs_get(c->ctx, &q, on_got, wait_start(c, q.group, true));
+	logs_get(logs_of(c), &q, on_got, wait_start(c, q.group, true));
 	return CALL_PENDING;
 }
 
@@ -119,7 +119,7 @@ static int choose_streams(
 		struct log_stream_info info;
 
 		names[i] = str_from(in->log_stream_names->items[i]);
-		if (logs_stream_get(c->ctx, q->group, names[i], &info) < 0)
+		if (logs_stream_get(logs_of(c), q->group, names[i], &info) < 0)
 			return fail(e, LOGS_RESOURCE_NOT_FOUND_EXCEPTION,
 			    "The specified log stream does not exist.");
 	}
@@ -161,6 +161,6 @@ int logs_filter_log_events(struct call *c, const struct logs_filter_log_events_i
 		r = parse_pattern(in->filter_pattern, &q.pattern, e);
 	if (r < 0)
 		return r;
-	logs_filter(c->ctx, &q, on_filtered, wait_start(c, q.group, true));
+	logs_filter(logs_of(c), &q, on_filtered, wait_start(c, q.group, true));
 	return CALL_PENDING;
 }

@@ -3,6 +3,30 @@
 
 #include "base/log.h"
 
+struct logs_service {
+	struct logs *logs;
+};
+
+struct logs_service *logs_service_open(struct logs *g)
+{
+	struct logs_service *s = xcalloc(1, sizeof(*s));
+
+	s->logs = g;
+	return s;
+}
+
+void logs_service_close(struct logs_service *s)
+{
+	free(s);
+}
+
+struct logs *logs_of(const struct call *c)
+{
+	const struct logs_service *s = c->ctx;
+
+	return s->logs;
+}
+
 static void on_stop(struct call *c)
 {
 	struct wait *w = c->user;
@@ -64,7 +88,7 @@ void done_waiting(void *ctx, int result)
 	if (!c)
 		return;
 	if (result < 0)
-		result = fail_result(c->ctx, &w, result, &e);
+		result = fail_result(logs_of(c), &w, result, &e);
 	call_reply(c, result, &e);
 }
 
@@ -126,7 +150,7 @@ int group_must_exist(
 {
 	struct log_group_info info;
 
-	if (logs_group_get(c->ctx, id, ret ? ret : &info) < 0)
+	if (logs_group_get(logs_of(c), id, ret ? ret : &info) < 0)
 		return fail(e, LOGS_RESOURCE_NOT_FOUND_EXCEPTION,
 		    "The specified log group does not exist.");
 	return 0;

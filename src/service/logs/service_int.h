@@ -1,20 +1,19 @@
-/*
- * CloudWatch Logs in front of src/logs: what the handlers share. A call's context is the
- * struct logs itself; nothing else is kept here.
- */
+/* What the handlers share. */
 #pragma once
 
 #include "aws/aws.h"
 #include "gen/logs.h"
 #include "logs/logs.h"
-
-#define ARN_SIZE 1280
+#include "service/logs/service.h"
 
 /* Tags that start so are ours: they hold what the API keeps apart from tags, and no client can
  * set or see them. */
 #define RESERVED_TAG "aws:"
 #define TAG_CLASS "aws:logs:class"
 #define TAG_PROTECTED "aws:logs:deletion-protection"
+
+/* The logs that a call is about. */
+struct logs *logs_of(const struct call *c);
 
 /* A call that waits for src/logs. The group's strings live as long as the call. */
 struct wait {

@@ -12,7 +12,7 @@ int logs_create_log_stream(struct call *c, const struct logs_create_log_stream_i
 	if (r < 0)
 		return r;
 	logs_stream_create(
-	    c->ctx, id, str_from(in->log_stream_name), done_waiting, wait_start(c, id, true));
+	    logs_of(c), id, str_from(in->log_stream_name), done_waiting, wait_start(c, id, true));
 	return CALL_PENDING;
 }
 
@@ -25,7 +25,7 @@ int logs_delete_log_stream(struct call *c, const struct logs_delete_log_stream_i
 	if (r < 0)
 		return r;
 	logs_stream_delete(
-	    c->ctx, id, str_from(in->log_stream_name), done_waiting, wait_start(c, id, true));
+	    logs_of(c), id, str_from(in->log_stream_name), done_waiting, wait_start(c, id, true));
 	return CALL_PENDING;
 }
 
@@ -71,9 +71,9 @@ static int list_streams(struct listing *l, const struct log_stream_list *q,
 
 	l->limit = q->limit;
 	l->items = call_array(c, l->limit, struct logs_log_stream);
-	r = logs_streams(c->ctx, l->group, q, on_stream, l, &token);
+	r = logs_streams(logs_of(c), l->group, q, on_stream, l, &token);
 	if (r < 0)
-		return fail_result(c->ctx, &(struct wait){c, l->group, true}, r, e);
+		return fail_result(logs_of(c), &(struct wait){c, l->group, true}, r, e);
 	*list = (struct logs_log_streams){l->count, l->items};
 	out->log_streams = list;
 	if (buf_len(&token))

@@ -58,7 +58,7 @@ static int add(struct call *c, struct log_group_id id, const struct logs_tags *m
 		r = merge(c, &info, more, &tags, &count, e);
 	if (r < 0)
 		return r;
-	logs_group_tags(c->ctx, id, tags, count, done_waiting, wait_start(c, id, false));
+	logs_group_tags(logs_of(c), id, tags, count, done_waiting, wait_start(c, id, false));
 	return CALL_PENDING;
 }
 
@@ -81,7 +81,7 @@ static int take(struct call *c, struct log_group_id id, const char *const *keys,
 		if (!drop)
 			tags[count++] = info.tags[i];
 	}
-	logs_group_tags(c->ctx, id, tags, count, done_waiting, wait_start(c, id, false));
+	logs_group_tags(logs_of(c), id, tags, count, done_waiting, wait_start(c, id, false));
 	return CALL_PENDING;
 }
 

@@ -205,17 +205,22 @@ static void disk_done(
 
 /* ---- endings ---- */
 
-static void finish(struct spawner *s, struct job *j, const struct wire_outcome *o, int mount)
+/* It has said what it had to say: nothing it still does matters. */
+static void end(struct spawner *s, struct job *j)
 {
-	struct job done = *j;
-
-	/* It has said what it had to say: nothing it still does matters. */
 	pidfd_send(j->pidfd, SIGKILL);
 	pidfd_reap(j->pidfd);
 	unwatch(s, j->socket);
 	close(j->socket);
 	close(j->pidfd);
 	j->kind = JOB_NONE;
+}
+
+static void finish(struct spawner *s, struct job *j, const struct wire_outcome *o, int mount)
+{
+	struct job done = *j;
+
+	end(s, j);
 	if (done.kind == JOB_DISK)
 		disk_done(s, &done, o, mount);
 	else if (done.orphan)
@@ -252,11 +257,7 @@ void jobs_orphan(struct spawner *s)
 
 void jobs_kill_all(struct spawner *s)
 {
-	static const struct wire_outcome none;
-
-	for (struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++) {
-		j->orphan = true;
+	for (struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++)
 		if (j->kind != JOB_NONE)
-			finish(s, j, &none, -1);
-	}
+			end(s, j);
 }

@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+"""Starts a real spawner with testcore and compares what a box, a core or the host sees.
+
+Usage: run.py SPAWNER TESTCORE INIT UNPACK PROBE SCENARIO. Needs root; exit 77 without.
+"""
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+
+SPAWNER, TESTCORE, INIT, UNPACK, PROBE = sys.argv[1:6]
+CORE_ID = 1900000001
+EPERM, EACCES, EROFS, ENOENT = 1, 13, 30, 2
+
+
+def fail(text):
+    print("FAIL", text)
+    sys.exit(1)
+
+
+def same(what, got, want):
+    if got != want:
+        fail(f"{what}: got {got!r}, want {want!r}")
+
+
+def make_zip(entries):
+    """entries: (name, content, mode); a mode of 0o120777 makes a link to content."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
+        for name, content, mode in entries:
+            info = zipfile.ZipInfo(name)
+            info.create_system = 3
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = mode << 16
+            z.writestr(info, content)
+    return out.getvalue()
+
+
+class Mayfly:
+    """One data directory and the spawner on it."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="mayfly-box-")
+        os.mkdir(self.dir + "/blobs", 0o700)
+        os.chown(self.dir + "/blobs", CORE_ID, CORE_ID)
+        self.process = None
+        status = os.stat(self.dir)
+        self.group = f"mayfly-{status.st_dev:x}-{status.st_ino:x}"
+
+    def blob(self, content):
+        name = hashlib.sha256(content).hexdigest()
+        path = f"{self.dir}/blobs/{name}"
+        with open(path, "wb") as f:
+            f.write(content)
+        os.chown(path, CORE_ID, CORE_ID)
+        return name
+
+    def probe(self):
+        with open(PROBE, "rb") as f:
+            return self.blob(make_zip([("probe", f.read(), 0o100755), ("readme", b"x", 0o100600)]))
+
+    def start(self, *arguments, core=TESTCORE):
+        command = [SPAWNER, "--data", self.dir, "--listen", "127.0.0.1:0", "--core", core,
+                   "--init", INIT, "--unpack", UNPACK, "--"]
+        self.process = subprocess.Popen(command + [str(a) for a in arguments],
+                                        stdout=subprocess.PIPE, text=True)
+
+    def read(self, until="DONE", seconds=90):
+        """Lines of core up to and with the first that starts with `until`."""
+        lines, end = [], time.time() + seconds
+        signal.alarm(seconds)
+        while time.time() < end:
+            line = self.process.stdout.readline()
+            if not line:
+                fail(f"the spawner ended before {until}: {lines}")
+            lines.append(line.rstrip("\n"))
+            if line.startswith("FAIL"):
+                fail("\n".join(lines))
+            if line.startswith(until):
+                signal.alarm(0)
+                return lines
+        fail(f"no {until} within {seconds} s: {lines}")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(10)
+        same("exit code of the spawner", code, 0)
+
+    def play(self, *arguments):
+        self.start(*arguments)
+        lines = self.read()
+        self.stop()
+        return lines
+
+    def done(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def value(lines, word):
+    for line in lines:
+        if line.startswith(word + " "):
+            return line[len(word) + 1:]
+    fail(f"no line {word} in {lines}")
+
+
+# ---- what is left on the host ----
+
+def cgroups(m):
+    found = 0
+    for top, dirs, _ in os.walk("/sys/fs/cgroup"):
+        found += sum(1 for d in dirs if d == m.group or m.group in top)
+    return found
+
+
+def loops(m):
+    count = 0
+    for name in os.listdir("/sys/block"):
+        try:
+            with open(f"/sys/block/{name}/loop/backing_file") as f:
+                count += m.dir in f.read()
+        except OSError:
+            pass
+    return count
+
+
+def processes(m):
+    """Those in the groups of boxes, and the spawner's children."""
+    found = set()
+    for pid in os.listdir("/proc"):
+        if not pid.isdigit():
+            continue
+        try:
+            with open(f"/proc/{pid}/cgroup") as f:
+                ours = m.group in f.read()
+            with open(f"/proc/{pid}/stat") as f:
+                parent = int(f.read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        if ours or (m.process and parent == m.process.pid):
+            found.add(int(pid))
+    return found
+
+
+def host(m):
+    with open("/proc/self/mountinfo") as f:
+        mounts = sum(m.dir in line for line in f)
+    return {"mounts": mounts, "cgroups": cgroups(m), "loops": loops(m),
+            "processes": len(processes(m))}
+
+
+def settle(m, seconds=10):
+    """The kernel frees mounts, loop devices and name spaces a little later."""
+    end = time.time() + seconds
+    while time.time() < end:
+        now = host(m)
+        if not any(now.values()):
+            return now
+        time.sleep(0.05)
+    fail(f"left behind: {host(m)}")
+
+
+# ---- scenarios ----
+
+REFUSED = {
+    EPERM: """try_mount try_remount try_umount try_unshare_user try_unshare_mount try_unshare_net
+        try_clone_user try_fsopen try_chroot try_pivot try_mknod try_setns try_ptrace_1 try_kill_1
+        try_setuid_1 try_sethostname try_keyctl try_add_key try_bpf try_io_uring try_userfaultfd
+        try_perf try_kexec try_module try_reboot try_clock try_swapon try_handle try_raw_socket""",
+    ENOENT: """try_mem_1 try_root_1 try_environ_1 try_fd_1 try_oom_score try_kmsg try_host_home
+        try_shadow try_sys try_disk try_loop""",
+    22: "try_setuid_0 try_setgid_0",
+    38: "try_clone3 try_statmount",
+    97: "try_packet_socket try_alg_socket try_vsock try_netfilter",
+    EACCES: "try_userns_limit try_core_pattern try_nice try_write_etc",
+    EROFS: "try_write_usr try_write_task try_write_opt try_write_root try_write_dev",
+    0: "try_write_tmp connect_api connect_endpoint",
+    111: "connect_host connect_alias",
+    101: "connect_world",
+}
+
+
+def check_inside(seen):
+    for errno, names in REFUSED.items():
+        for name in names.split():
+            same(name, seen[name], errno)
+    if not seen["try_sysrq"] or not seen["try_write_runtime"]:
+        fail("sysrq or the runtimes can be written")
+    want = {"uid": 993, "gid": 990, "groups": 0, "hostname": "mayfly", "cwd": "/var/task",
+            "pids_seen": 1, "no_new_privs": 1, "fd3": 0, "fd4": 0, "tmp_mode": 0o1777,
+            "nofile": 1024, "core": 0, "memlock": 65536, "oom": "500\n"}
+    for name, wanted in want.items():
+        same(name, seen[name], wanted)
+    for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb"):
+        if f"Cap{kind}:\t0000000000000000" not in seen["status"]:
+            fail(f"capabilities: {seen['status']}")
+    if "Seccomp:\t2" not in seen["status"]:
+        fail("no filter")
+    for kind in ("pid", "mnt", "ipc", "uts", "net", "user", "cgroup"):
+        if seen["ns_" + kind] == os.readlink(f"/proc/self/ns/{kind}"):
+            fail(f"{kind} namespace of the host")
+    for line in seen["mounts"].splitlines():
+        where, options = line.split()[1], line.split()[3].split(",")
+        if "nosuid" not in options or (where not in ("/tmp", "/proc") and "ro" not in options):
+            fail(f"mount {line}")
+    if any(not line.endswith(":/") for line in seen["cgroup"].splitlines()):
+        fail(f"cgroup paths: {seen['cgroup']}")
+    same("interfaces", re.findall(r"(\S+):", seen["net"].split("\n", 2)[2]), ["lo"])
+
+
+def scenario_probe(m):
+    lines = m.play("probe", "look", m.probe())
+    seen = json.loads(value(lines, "PROBE"))
+    check_inside(seen)
+    same("exit", value(lines, "EXITED"), "kind 64 tag 7 status 0")
+    if not 490 <= seen["tmp_mb"] <= 512:
+        fail(f"/tmp of {seen['tmp_mb']} MB")
+
+
+def scenario_layers(m):
+    low = m.blob(make_zip([("a", b"1", 0o100644), ("top", b"1", 0o100644)]))
+    high = m.blob(make_zip([("b", b"1", 0o100644), ("top", b"22", 0o100644)]))
+    # testcore takes hashes from the last argument on: code, then layers lowest first.
+    seen = json.loads(value(m.play("probe", "look", high, low, m.probe()), "PROBE"))
+    same("files of both layers", (seen["opt_a"], seen["opt_b"], seen["opt_top"]), (1, 1, 2))
+    check_inside(seen)
+    seen = json.loads(value(m.play("probe", "look", low, m.probe()), "PROBE"))
+    same("files of one layer", (seen["opt_a"], seen["opt_b"], seen["opt_top"]), (1, 0, 1))
+
+
+def scenario_init(m):
+    lines = m.play("init", m.probe())
+    same("program that is not there", value(lines, "MISSING"), "kind 66 tag 1 status 2")
+    same("asked to end", value(lines, "TERM"), "kind 64 tag 3 status 15")
+    same("all killed", value(lines, "KILLED"), "tag 9, output ends 0")
+    same("used again", value(lines, "AGAIN"), "kind 64 tag 5 status 15")
+
+
+def scenario_limits(m):
+    lines = m.play("limits", m.probe())
+    same("out of memory", value(lines, "OOM"), "status 9, counted")
+    same("killed while frozen", value(lines, "KILLED FROZEN"), "quickly")
+
+
+def scenario_self(m):
+    lines = m.play("self")
+    facts = dict(line[5:].rsplit(" ", 1) for line in lines if line.startswith("SELF ")
+                 and "ids" not in line)
+    want = {"fork": EPERM, "exec": EPERM, "execveat": EPERM, "unshare": EPERM, "mount": EPERM,
+            "root write": EROFS, "data write": 0, "code write": EACCES, "code rename": EPERM,
+            "tmp open": EACCES, "host proc": ENOENT, "usr": 0, "home": ENOENT}
+    for name, errno in want.items():
+        same("core: " + name, int(facts[name]), errno)
+
+
+def scenario_disorder(m):
+    for which in ("short", "slot", "twice", "stranger"):
+        m.start("disorder", which)
+        first = m.read("HELLO")[-1].split()[2]
+        start = time.time()
+        second = m.read("HELLO")[-1].split()[2]
+        if first == second or time.time() - start > 0.5:
+            fail(f"{which}: core {first} became {second} after {time.time() - start:.3f} s")
+        m.stop()
+
+
+def scenario_config(m):
+    m.start("config")
+    same("exit code", m.process.wait(10), 2)
+
+
+def scenario_unpack(m):
+    bad = "Could not unzip uploaded file. Please check your file, then try to upload again."
+    good = make_zip([("a/b/c.txt", b"hello", 0o100600), ("run", b"#!", 0o100700),
+                     ("a/link", b"b/c.txt", 0o120777)])
+    cases = [
+        (good, 0, ""),
+        (b"this is no zip at all", -22, bad),
+        (good[:len(good) // 2], -22, bad),
+        (make_zip([("../evil", b"x", 0o100644)]), -22, "absolute path"),
+        (make_zip([("/evil", b"x", 0o100644)]), -22, "absolute path"),
+        (make_zip([("a/../../evil", b"x", 0o100644)]), -22, "absolute path"),
+        (make_zip([("l", b"/etc/passwd", 0o120777)]), -22, "leads out"),
+        (make_zip([("d/l", b"../../x", 0o120777)]), -22, "leads out"),
+        (make_zip([("l", b".", 0o120777), ("l/x", b"y", 0o100644)]), -22, ""),
+        (make_zip([("disk", b"", 0o060644)]), -22, "no file or directory"),
+        (make_zip([("pipe", b"", 0o010644)]), 0, ""),  # libarchive makes it a file
+        (make_zip([("bomb", bytes(1_100_000), 0o100644)]), -27,
+         "Unzipped size must be smaller than 1000000 bytes"),
+        (make_zip([("x" * 300, b"y", 0o100644)]), -22, ""),
+        (make_zip([("/".join("d" * 70), b"y", 0o100644)]), -22, ""),
+    ]
+    for content, result, text in cases:
+        m.start("unpack", 1000000, m.blob(content))
+        lines = m.read()
+        got = value(lines, "UNPACKED").split(" ", 2)
+        if int(got[0]) != result or text not in got[2]:
+            fail(f"unpacking {content[:60]}: {got}, want {result} {text}")
+        m.stop()
+        same("left in code/", os.listdir(m.dir + "/code"), [])
+
+
+def scenario_modes(m):
+    name = m.blob(make_zip([("f", b"1", 0o100600), ("x", b"1", 0o100711), ("d/", b"", 0o040700),
+                            ("suid", b"1", 0o104755), ("w", b"1", 0o100666)]))
+    m.start("hold", 0, "blank", name)
+    m.read()
+    top = f"{m.dir}/code/{name}/"
+    modes = {n: oct(os.lstat(top + n).st_mode & 0o7777) for n in ("f", "x", "d", "suid", "w", "")}
+    same("modes", modes, {"f": "0o644", "x": "0o755", "d": "0o755", "suid": "0o755",
+                          "w": "0o644", "": "0o755"})
+    same("owner of the tree", os.stat(top).st_uid, 0)
+    m.stop()
+
+
+def scenario_leak(m):
+    m.start("leak", 1000, 60, m.probe())
+    m.read("UNPACKED")
+    fds = len(os.listdir(f"/proc/{m.process.pid}/fd"))
+    lines = m.read()
+    time.sleep(0.3)
+    after = len(os.listdir(f"/proc/{m.process.pid}/fd"))
+    if after > fds + 8:  # the pool and its jobs come and go
+        fail(f"descriptors of the spawner: {fds} before, {after} after")
+    busy = host(m)
+    if not busy["cgroups"] or not busy["loops"] or not busy["processes"]:
+        fail(f"counting does not find what is there: {busy}")
+    with open(f"/proc/{m.process.pid}/status") as f:
+        rss = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+    m.stop()
+    print(f"{value(lines, 'CYCLES')} cycles; spawner: {fds} -> {after} descriptors, {rss} KB; "
+          f"on the host: {busy}, afterwards {settle(m)}")
+
+
+def scenario_crash(m):
+    """kill -9 of the spawner ends everything; the next start clears up. Then kill -9 of core."""
+    probe = m.probe()
+    m.start("hold", 20, "run", probe)
+    m.read()
+    there = processes(m)
+    if len(there) < 41:
+        fail(f"only {len(there)} processes of 20 boxes and core")
+    m.process.kill()
+    m.process.wait()
+    end = time.time() + 2
+    while any(os.path.exists(f"/proc/{p}") for p in there) and time.time() < end:
+        time.sleep(0.01)
+    same("processes after kill -9", [p for p in there if os.path.exists(f"/proc/{p}")], [])
+    if not cgroups(m):
+        fail("the crash left no groups: this test tests nothing")
+    m.start("hold", 5, "run", probe)
+    m.read()
+    m.stop()
+    settle(m)
+    m.start("hold", 20, "run", probe)
+    core = int(m.read()[0].split()[2])
+    start = time.time()
+    os.kill(core, signal.SIGKILL)
+    again = m.read("HELLO")[-1]
+    took = time.time() - start
+    print(f"core was back after {took * 1000:.0f} ms with 20 boxes to clear away")
+    if took > 0.5 or int(again.split()[2]) == core:
+        fail("core did not come back in time")
+    m.read()
+    m.stop()
+    settle(m)
+
+
+def main():
+    if os.geteuid() != 0:
+        print("SKIP: boxes need root")
+        sys.exit(77)
+    mayfly = Mayfly()
+    try:
+        globals()["scenario_" + sys.argv[6]](mayfly)
+    finally:
+        mayfly.done()
+    print("ok")
+
+
+main()

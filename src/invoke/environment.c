@@ -269,7 +269,11 @@ static void on_answer(struct box *b, struct runtime_answer *a)
 	struct environment *en = box_ctx(b);
 	char type[128];
 
-	box_drain_output(b);
+	/* Once a turn: all answers of a turn were written after the output that is there now. */
+	if (en->drained_ns != loop_now_ns(loop_of(en))) {
+		en->drained_ns = loop_now_ns(loop_of(en));
+		box_drain_output(b);
+	}
 	snprintf(type, sizeof(type), "%.*s", STR_FMT(a->error_type));
 	finish(en, a->is_error ? INVOKE_ERROR : INVOKE_OK, a->is_error ? type : NULL, a->payload,
 	    carry_on);

@@ -67,6 +67,7 @@ struct environment {
 	int64_t start_ns, start_wall_ms; /* of the head */
 	int64_t init_ns;                 /* of the first init; reported with the first invoke */
 	int64_t idle_since_ns;
+	int64_t drained_ns; /* turn in which its output was read last */
 	unsigned quiet; /* invocations since it last printed */
 	struct loop_timer timer;
 	struct buf partial; /* output without its newline yet */

@@ -30,7 +30,6 @@ static const char *const passed[] = {
     "Architectures",
     "DeadLetterConfig",
     "Description",
-    "Environment",
     "EphemeralStorage",
     "Handler",
     "Layers",
@@ -68,6 +67,25 @@ static int take_text(char **at, const char *name, const json_t *value, struct er
 	return 0;
 }
 
+/* Lambda has the variables one level down; a flat map of them is what people write. */
+static int take_environment(struct manifest *m, json_t *value, struct err *e)
+{
+	json_t *inner = json_object_get(value, "Variables"), *text;
+	const char *name;
+
+	inner = json_is_object(inner) || json_is_array(inner) ? inner : value;
+	if (!json_is_object(inner))
+		return err_set(e, EINVAL, "mayfly.json: Environment must be an object of strings");
+	json_object_foreach(inner, name, text)
+	{
+		if (!json_is_string(text))
+			return err_set(
+			    e, EINVAL, "mayfly.json: variable %s must be a string", name);
+	}
+	return json_object_set_new(
+	    m->config, "Environment", json_pack("{s:O}", "Variables", inner));
+}
+
 static int take_member(struct manifest *m, const char *name, json_t *value, struct err *e)
 {
 	if (!strcmp(name, "FunctionName"))
@@ -76,12 +94,11 @@ static int take_member(struct manifest *m, const char *name, json_t *value, stru
 		return take_text(&m->role, name, value, e);
 	if (!strcmp(name, "Url"))
 		return take_text(&m->url, name, value, e);
+	if (!strcmp(name, "Environment"))
+		return take_environment(m, value, e);
 	if (!is_passed(name))
 		return err_set(
 		    e, EINVAL, "mayfly.json: there is no member %s; mayfly(1) lists them", name);
-	/* A flat map of variables is what people write. */
-	if (!strcmp(name, "Environment") && !json_object_get(value, "Variables"))
-		return json_object_set_new(m->config, name, json_pack("{s:O}", "Variables", value));
 	return json_object_set(m->config, name, value);
 }
 

@@ -1,0 +1,249 @@
+#!/bin/sh
+# All tests: style, two compilers, units and corpora under sanitizers, boxes, and the API with real
+# clients against a server from the build. `make test` runs it after tools/setup.sh.
+#
+# The last line says "N passed, N failed, N skipped"; the exit code is 0 only if nothing failed and
+# something passed. A test that this machine cannot run exits with 77 and is named as skipped; a
+# suite of which every test is skipped counts as a failure.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+npm_ca=${NODE_EXTRA_CA_CERTS:-} # npm may need it to reach its registry; what is tested does not
+unset NODE_EXTRA_CA_CERTS AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL
+export NO_COLOR=1 ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:allocator_may_return_null=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+
+logs=$(mktemp -d /tmp/mayfly-test.XXXXXX)
+chmod 755 "$logs"
+passed=0 failed=0 skipped=0 server="" kept=""
+began=$(date +%s)
+
+title() {
+	printf '\n== %s (%d s)\n' "$*" $(($(date +%s) - began))
+}
+
+pass() {
+	passed=$((passed + 1))
+	echo "ok    $1"
+}
+
+fail() {
+	failed=$((failed + 1))
+	kept=yes
+	echo "FAIL  $1"
+}
+
+skip() {
+	skipped=$((skipped + 1))
+	echo "SKIP  $1: $2"
+}
+
+# One command that must succeed quietly; what it says is shown when it does not.
+step() {
+	name=$1
+	shift
+	if "$@" >"$logs/step" 2>&1; then
+		pass "$name"
+	else
+		fail "$name"
+		tail -n 60 "$logs/step"
+		return 1
+	fi
+}
+
+stop_server() {
+	[ -n "$server" ] || return 0
+	kill "$server" 2>/dev/null
+	wait "$server" 2>/dev/null
+	server=""
+}
+
+finish() {
+	stop_server
+	if [ -n "$kept" ]; then
+		echo "logs are in $logs" >&2
+	else
+		rm -rf "$logs"
+	fi
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# ---- style ----
+
+all_c_files() {
+	find src tests bench examples \( -name node_modules -prune \) -o -name '*.[ch]' -print
+}
+
+check_format() {
+	all_c_files | xargs clang-format-14 --dry-run -Werror
+}
+
+# Shell and Python at least have to parse.
+check_scripts() {
+	for f in tools/*.sh bench/*.sh .ci/run; do
+		[ ! -e "$f" ] || sh -n "$f" || return 1
+	done
+	for f in tools/*.py bench/*.py; do
+		[ ! -e "$f" ] || python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$f" || return 1
+	done
+}
+
+check_manual() {
+	! man --warnings -l docs/man/mayfly.1 2>&1 >/dev/null | grep .
+}
+
+style() {
+	title "style"
+	step "layers" python3 tools/check_layers.py
+	step "sizes" python3 tools/check_size.py
+	step "format" check_format
+	step "scripts" check_scripts
+	if command -v man >/dev/null 2>&1; then
+		step "manual" check_manual
+	else
+		skip "manual" "man is not installed"
+	fi
+}
+
+# ---- builds ----
+
+# DIR, then arguments of meson setup.
+build() {
+	dir=$1
+	shift
+	if [ -f "$dir/build.ninja" ]; then
+		meson configure "$dir" -Dwerror=true || return 1
+	else
+		meson setup "$dir" -Dwerror=true "$@" || return 1
+	fi
+	ninja -C "$dir"
+}
+
+build_sanitized() (
+	export CC=clang-14
+	build build-san -Db_sanitize=address,undefined -Db_lundef=false
+)
+
+builds() {
+	title "builds: gcc for use, clang with the address and undefined behaviour sanitizers"
+	step "gcc, no warnings" build build || return 1
+	# A compiler is chosen when the directory is made.
+	if [ -d build-san ] && ! grep -q clang build-san/meson-info/intro-compilers.json 2>/dev/null; then
+		rm -rf build-san
+	fi
+	step "clang with sanitizers, no warnings" build_sanitized
+}
+
+# ---- suites of meson ----
+
+count_of() {
+	sed -n "s/^$1: *\([0-9][0-9]*\).*/\1/p" "$2" | head -n 1
+}
+
+# DIR SUITE: run it and add up what it says.
+suite() {
+	meson test -C "$1" --no-rebuild --suite "$2" --num-processes 2 --print-errorlogs >"$logs/$2" 2>&1
+	ok=$(count_of Ok "$logs/$2") bad=$(count_of Fail "$logs/$2")
+	late=$(count_of Timeout "$logs/$2") not=$(count_of Skipped "$logs/$2")
+	ok=${ok:-0} bad=$((${bad:-0} + ${late:-0})) not=${not:-0}
+	echo "suite $2: $ok passed, $bad failed, $not skipped"
+	grep -E '^ *[0-9]+/[0-9]+ .*(SKIP)' "$logs/$2"
+	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + not))
+	if [ "$bad" -gt 0 ]; then
+		kept=yes
+		grep -v -E '^ *[0-9]+/[0-9]+ .*OK' "$logs/$2" | tail -n 150
+	elif [ "$ok" -eq 0 ]; then
+		fail "suite $2: nothing in it passed"
+		tail -n 20 "$logs/$2"
+	fi
+}
+
+suites() {
+	title "units, corpora and bootstraps, with sanitizers"
+	for name in unit fuzz runtimes; do
+		suite build-san "$name"
+	done
+	title "boxes, as they are used"
+	suite build box
+}
+
+# ---- the API ----
+
+# Not again if nothing has changed since the last time.
+install_clients() {
+	[ -f tests/api/package.json ] || return 0
+	cmp -s tests/api/package.json tests/api/node_modules/.installed && return 0
+	command=install
+	[ ! -f tests/api/package-lock.json ] || command=ci
+	NODE_EXTRA_CA_CERTS=$npm_ca npm --prefix tests/api "$command" --no-audit --no-fund &&
+		cp tests/api/package.json tests/api/node_modules/.installed
+}
+
+start_server() {
+	build/mayfly serve --listen 127.0.0.1:0 --data "$logs/data" --retry-base-ms 500 \
+		>"$logs/server.log" 2>&1 &
+	server=$!
+	for _ in $(seq 100); do
+		if [ -s "$logs/data/endpoint" ] && curl -fs --noproxy '*' \
+			"$(cat "$logs/data/endpoint")/_mayfly/health" >/dev/null; then
+			return 0
+		fi
+		kill -0 "$server" 2>/dev/null || break
+		sleep 0.1
+	done
+	tail -n 30 "$logs/server.log"
+	return 1
+}
+
+tap_count() {
+	sed -n "s/^# $1 \([0-9][0-9]*\)$/\1/p" "$logs/tap" | tail -n 1
+}
+
+run_api_tests() {
+	node --test --test-concurrency=2 --test-reporter=tap --test-reporter-destination="$logs/tap" \
+		--test-reporter=spec --test-reporter-destination=stdout tests/api/*.test.mjs \
+		>"$logs/spec" 2>&1
+	ok=$(tap_count pass) bad=$(tap_count fail) not=$(tap_count skipped) gone=$(tap_count cancelled)
+	ok=${ok:-0} bad=$((${bad:-0} + ${gone:-0})) not=${not:-0}
+	echo "suite api: $ok passed, $bad failed, $not skipped"
+	grep '# SKIP' "$logs/tap"
+	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + not))
+	if [ "$bad" -gt 0 ]; then
+		kept=yes
+		sed -n '/failing tests/,$p' "$logs/spec" | head -n 300
+	elif [ "$ok" -eq 0 ]; then
+		fail "suite api: nothing in it passed"
+		tail -n 40 "$logs/spec"
+	fi
+}
+
+api() {
+	title "the API, with real clients"
+	if [ "$(id -u)" -ne 0 ]; then
+		skip "suite api" "a server can only be started by root"
+		return
+	fi
+	step "npm packages" install_clients || return
+	step "server" start_server || return
+	keys=$(build/mayfly env --data "$logs/data") || fail "mayfly env"
+	eval "$keys"
+	MAYFLY=$PWD/build/mayfly MAYFLY_DATA=$logs/data
+	export MAYFLY MAYFLY_DATA
+	run_api_tests
+	if kill -0 "$server" 2>/dev/null && ! grep -q 'mayfly: bug:' "$logs/server.log"; then
+		pass "the server outlived its tests"
+	else
+		fail "the server outlived its tests"
+		tail -n 60 "$logs/server.log"
+	fi
+	stop_server
+}
+
+style
+if builds; then
+	suites
+	api
+fi
+title "done"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

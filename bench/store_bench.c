@@ -23,6 +23,7 @@ struct bench {
 	struct store *store;
 	unsigned waiting;
 	uint64_t accepted;
+	bool rising; /* ids begin with the time */
 	int64_t end_ns;
 };
 
@@ -65,9 +66,13 @@ static void sent(struct store_write *w, int result)
 static void send_one(struct sender *s)
 {
 	static char body[BODY];
-	char id[37];
+	char id[64];
 
-	rand_uuid(id);
+	if (s->bench->rising)
+		snprintf(id, 18, "%016" PRIx64 "-", (uint64_t)time_mono_ns());
+	else
+		id[0] = '\0';
+	rand_uuid(id + strlen(id));
 	store_write_init(&s->write, sent);
 	store_send(&s->write, "bench", str_from(id), (struct str){body, BODY}, time_wall_ms());
 	store_commit(s->bench->store, &s->write);
@@ -103,13 +108,19 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", e.msg);
 		return 1;
 	}
-	printf("%12s %12s %12s %12s %8s\n", "fdatasync/s", "send/s x1", "send/s x32", "send/s x256",
+	printf("random ids, then ids that begin with the time:\n%12s %12s %12s %8s %12s %12s %8s\n",
+	    "fdatasync/s", "send/s x1", "send/s x32", "x32/raw", "send/s x32", "send/s x256",
 	    "x32/raw");
 	for (int i = 0; i < 5; i++) {
 		double raw = raw_syncs(dir, seconds), one = sends(&b, 1, seconds);
-		double many = sends(&b, 32, seconds), most = sends(&b, 256, seconds);
+		double many = sends(&b, 32, seconds), rising, most;
 
-		printf("%12.0f %12.0f %12.0f %12.0f %8.1f\n", raw, one, many, most, many / raw);
+		b.rising = true;
+		rising = sends(&b, 32, seconds);
+		most = sends(&b, 256, seconds);
+		b.rising = false;
+		printf("%12.0f %12.0f %12.0f %8.1f %12.0f %12.0f %8.1f\n", raw, one, many,
+		    many / raw, rising, most, rising / raw);
 	}
 	store_close(b.store);
 	loop_turn(b.loop, 0);

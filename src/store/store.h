@@ -50,7 +50,8 @@ void store_put(struct store_write *w, const char *space, struct str key, struct 
     int64_t expect_version);
 void store_delete(struct store_write *w, const char *space, struct str key, int64_t expect_version);
 /* A queue message; `id` (unique in its queue, chosen by the caller) identifies it later. One that
- * is there already fails the write with -EEXIST. Requeue and remove of a message that is gone do
+ * is there already fails the write with -EEXIST. Ids that begin with the time (fixed width) are
+ * indexed at half the cost of random ones. Requeue and remove of a message that is gone do
  * nothing. */
 void store_send(
     struct store_write *w, const char *queue, struct str id, struct str body, int64_t due_ms);

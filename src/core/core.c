@@ -54,18 +54,31 @@ static void close_endpoint(void *ctx, void *handle)
 	http_listener_close(handle);
 }
 
+static int find_role(void *ctx, const char *account, const char *arn, struct sts_role *ret)
+{
+	struct iam_role_facts facts;
+	int r = iam_role_find(ctx, account, arn, &facts);
+
+	if (r == 0)
+		*ret = (struct sts_role){facts.name, facts.id, facts.max_session_s};
+	return r;
+}
+
 /* Keys of the function's role; the session is named after the function, as on AWS. */
 static int make_keys(void *ctx, const char *role_arn, const char *session, struct invoke_keys *ret)
 {
 	struct core *c = ctx;
-	struct aws_principal p = {.type = AWS_ASSUMED_ROLE};
+	struct aws_principal p = {.type = AWS_ASSUMED_ROLE, .account = ACCOUNT};
 	const char *slash = strrchr(role_arn, '/');
+	struct iam_role_facts facts = {.id = "AROAUNKNOWNROLE000000"};
 	struct auth_keys keys;
 
-	snprintf(p.account, sizeof(p.account), "%.12s", ACCOUNT);
+	/* The role may be made later, or never: functions run all the same, as AWS checks it only
+	 * when the function is made. */
+	(void)iam_role_find(c->iam, ACCOUNT, role_arn, &facts);
 	snprintf(p.arn, sizeof(p.arn), "arn:aws:sts::%s:assumed-role/%s/%s", ACCOUNT,
 	    slash ? slash + 1 : role_arn, session);
-	snprintf(p.user_id, sizeof(p.user_id), "AROAFUNCTIONROLE00000:%s", session);
+	snprintf(p.user_id, sizeof(p.user_id), "%s:%s", facts.id, session);
 	auth_temporary_new(c->auth, &p, BOX_KEYS_S, time_wall_ms(), &keys);
 	snprintf(ret->access_key_id, sizeof(ret->access_key_id), "%s", keys.access_key_id);
 	snprintf(ret->secret_access_key, sizeof(ret->secret_access_key), "%s", keys.secret);
@@ -146,20 +159,23 @@ static int open_services(struct core *c, struct err *e)
 	    .region = REGION,
 	    .find_key = auth_find_key,
 	    .find_key_ctx = c->auth};
+	static char code[256]; /* outlives the service */
 	const struct lambda_options lambda = {.loop = c->loop,
 	    .store = c->store,
 	    .invoke = c->invoke,
 	    .boxes = c->boxes,
 	    .auth = c->auth,
-	    .url = c->url};
+	    .url = c->url,
+	    .code_dir = code};
 
+	snprintf(code, sizeof(code), "%s/code", c->config.data);
 	c->aws = aws_new(c->loop, &config);
 	c->iam = iam_open(c->store, c->auth, e);
 	c->lambda = c->iam ? lambda_open(&lambda, e) : NULL;
 	if (!c->lambda)
 		return -EIO;
 	lambda_set_engine(c->lambda, c->aws);
-	c->sts = sts_open(c->auth, c->iam);
+	c->sts = sts_open(c->auth, find_role, c->iam);
 	c->logs_service = logs_service_open(c->logs);
 	aws_service_add(c->aws, &lambda_service, c->lambda);
 	aws_service_add(c->aws, &logs_service, c->logs_service);

@@ -38,7 +38,7 @@ static int attach(
 		json_object_set_new(doc, "attached", attached);
 	}
 	json_array_append_new(attached, json_string(arn));
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 static int detach(
@@ -56,7 +56,7 @@ static int detach(
 		return fail(e, IAM_NO_SUCH_ENTITY_EXCEPTION, "Policy %.200s was not found.", arn);
 	doc = entity_edit(o);
 	json_array_remove(json_object_get(doc, "attached"), (size_t)at);
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 /* ---- listing ---- */
@@ -191,7 +191,7 @@ int boundary_set(struct call *c, json_t *doc, const char *arn, struct err *e)
 
 const struct iam_attached_permissions_boundary *boundary_show(struct call *c, const json_t *doc)
 {
-	const char *arn = doc_str(doc, "boundary");
+	const char *arn = iam_doc_str(doc, "boundary");
 	struct iam_attached_permissions_boundary *shown;
 
 	if (!arn)
@@ -217,7 +217,7 @@ static int put_boundary(
 		json_decref(doc);
 		return r;
 	}
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 static int delete_boundary(struct call *c, enum entity_type t, const char *name, struct err *e)
@@ -230,7 +230,7 @@ static int delete_boundary(struct call *c, enum entity_type t, const char *name,
 		return r;
 	doc = entity_edit(o);
 	json_object_del(doc, "boundary");
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 int iam_put_user_permissions_boundary(struct call *c,

@@ -45,7 +45,7 @@ static void count_use(struct iam *m, const char *account, const char *arn, int a
 static void count_uses(struct iam *m, const struct entity *e, const json_t *doc, int by)
 {
 	const json_t *attached = json_object_get(doc, "attached");
-	const char *boundary = doc_str(doc, "boundary");
+	const char *boundary = iam_doc_str(doc, "boundary");
 
 	for (size_t i = 0; i < json_array_size(attached); i++)
 		count_use(m, e->account, json_string_value(json_array_get(attached, i)), by, 0);
@@ -67,14 +67,14 @@ static void tell_key(struct iam *m, struct entity *user, const json_t *doc, cons
 {
 	struct aws_principal p = {.type = AWS_USER};
 
-	map_put(&m->owners, str_from(doc_str(key, "id")), user);
-	if (strcmp(doc_str(key, "status"), "Active") != 0)
+	map_put(&m->owners, str_from(iam_doc_str(key, "id")), user);
+	if (strcmp(iam_doc_str(key, "status"), "Active") != 0)
 		return;
 	snprintf(p.account, sizeof(p.account), "%s", user->account);
-	snprintf(p.access_key_id, sizeof(p.access_key_id), "%s", doc_str(key, "id"));
-	snprintf(p.user_id, sizeof(p.user_id), "%s", doc_str(doc, "id"));
-	snprintf(p.arn, sizeof(p.arn), "%s", doc_str(doc, "arn"));
-	auth_key_put(m->auth, &p, doc_str(key, "secret"));
+	snprintf(p.access_key_id, sizeof(p.access_key_id), "%s", iam_doc_str(key, "id"));
+	snprintf(p.user_id, sizeof(p.user_id), "%s", iam_doc_str(doc, "id"));
+	snprintf(p.arn, sizeof(p.arn), "%s", iam_doc_str(doc, "arn"));
+	auth_key_put(m->auth, &p, iam_doc_str(key, "secret"));
 }
 
 static void forget_keys(struct iam *m, const json_t *doc)
@@ -82,7 +82,7 @@ static void forget_keys(struct iam *m, const json_t *doc)
 	const json_t *keys = json_object_get(doc, "keys");
 
 	for (size_t i = 0; i < json_array_size(keys); i++) {
-		const char *id = doc_str(json_array_get(keys, i), "id");
+		const char *id = iam_doc_str(json_array_get(keys, i), "id");
 
 		auth_key_remove(m->auth, id);
 		map_remove(&m->owners, str_from(id));
@@ -196,7 +196,7 @@ static struct change *begin(struct call *c)
 	return g;
 }
 
-int change_commit(struct call *c, struct entity *e, json_t *doc)
+int iam_change_commit(struct call *c, struct entity *e, json_t *doc)
 {
 	struct change *g = begin(c);
 

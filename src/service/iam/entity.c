@@ -4,12 +4,12 @@
 #include "base/rand.h"
 #include "base/time.h"
 
-const char *doc_str(const json_t *doc, const char *name)
+const char *iam_doc_str(const json_t *doc, const char *name)
 {
 	return json_string_value(json_object_get(doc, name));
 }
 
-int64_t doc_int(const json_t *doc, const char *name)
+int64_t iam_doc_int(const json_t *doc, const char *name)
 {
 	return json_integer_value(json_object_get(doc, name));
 }
@@ -19,7 +19,7 @@ void doc_set(json_t *doc, const char *name, const char *value)
 	check(json_object_set_new(doc, name, json_string(value)) == 0);
 }
 
-void doc_set_int(json_t *doc, const char *name, int64_t value)
+void iam_doc_set_int(json_t *doc, const char *name, int64_t value)
 {
 	check(json_object_set_new(doc, name, json_integer(value)) == 0);
 }
@@ -58,7 +58,7 @@ json_t *doc_new(
 	id_new(id_prefix, id);
 	doc_place(doc, t, c->account, name, path ? path : "/");
 	doc_set(doc, "id", id);
-	doc_set_int(doc, "created", time_wall_ms());
+	iam_doc_set_int(doc, "created", time_wall_ms());
 	json_object_set_new(doc, "tags", json_object());
 	return doc;
 }

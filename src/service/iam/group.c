@@ -6,11 +6,11 @@
 void show_group(struct call *c, const json_t *doc, struct iam_group *ret)
 {
 	*ret = (struct iam_group){
-	    .arn = call_str(c, doc_str(doc, "arn")),
-	    .create_date = call_int(c, doc_int(doc, "created")),
-	    .group_id = call_str(c, doc_str(doc, "id")),
-	    .group_name = call_str(c, doc_str(doc, "name")),
-	    .path = call_str(c, doc_str(doc, "path")),
+	    .arn = call_str(c, iam_doc_str(doc, "arn")),
+	    .create_date = call_int(c, iam_doc_int(doc, "created")),
+	    .group_id = call_str(c, iam_doc_str(doc, "id")),
+	    .group_name = call_str(c, iam_doc_str(doc, "name")),
+	    .path = call_str(c, iam_doc_str(doc, "path")),
 	};
 }
 
@@ -37,7 +37,7 @@ int iam_create_group(struct call *c, const struct iam_create_group_in *in,
 	doc = doc_new(c, ENTITY_GROUP, "AGPA", in->group_name, in->path);
 	show_group(c, doc, group);
 	out->group = group;
-	return change_commit(c, entity_new(c, ENTITY_GROUP, in->group_name), doc);
+	return iam_change_commit(c, entity_new(c, ENTITY_GROUP, in->group_name), doc);
 }
 
 static bool is_member(const struct listing *l, const struct entity *user)
@@ -114,7 +114,7 @@ int iam_delete_group(struct call *c, const struct iam_delete_group_in *in,
 		    "Cannot delete entity, must remove users from group first.");
 	if (r == 0)
 		r = entity_bare(o, e);
-	return r < 0 ? r : change_commit(c, o, NULL);
+	return r < 0 ? r : iam_change_commit(c, o, NULL);
 }
 
 int iam_add_user_to_group(struct call *c, const struct iam_add_user_to_group_in *in,
@@ -137,8 +137,8 @@ int iam_add_user_to_group(struct call *c, const struct iam_add_user_to_group_in 
 		groups = json_array();
 		json_object_set_new(doc, "groups", groups);
 	}
-	json_array_append_new(groups, json_string(doc_str(group->latest, "name")));
-	return change_commit(c, user, doc);
+	json_array_append_new(groups, json_string(iam_doc_str(group->latest, "name")));
+	return iam_change_commit(c, user, doc);
 }
 
 int iam_remove_user_from_group(struct call *c, const struct iam_remove_user_from_group_in *in,
@@ -159,7 +159,7 @@ int iam_remove_user_from_group(struct call *c, const struct iam_remove_user_from
 		    in->user_name, in->group_name);
 	doc = entity_edit(user);
 	json_array_remove(json_object_get(doc, "groups"), (size_t)at);
-	return change_commit(c, user, doc);
+	return iam_change_commit(c, user, doc);
 }
 
 int iam_list_groups_for_user(struct call *c, const struct iam_list_groups_for_user_in *in,

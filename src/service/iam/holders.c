@@ -13,7 +13,7 @@ struct finding {
 static bool has(const struct finding *f, const json_t *doc)
 {
 	const json_t *attached = json_object_get(doc, "attached");
-	const char *usage = f->in->policy_usage_filter, *boundary = doc_str(doc, "boundary");
+	const char *usage = f->in->policy_usage_filter, *boundary = iam_doc_str(doc, "boundary");
 	bool found = false;
 
 	for (size_t i = 0; i < json_array_size(attached) && !found; i++)
@@ -46,7 +46,7 @@ static void find(struct finding *f, enum entity_type t)
 		if (!doc || strcmp(table->items[i]->account, f->c->account) != 0 || !has(f, doc))
 			continue;
 		if (f->in->path_prefix &&
-		    !str_has_prefix(str_from(doc_str(doc, "path")), f->in->path_prefix))
+		    !str_has_prefix(str_from(iam_doc_str(doc, "path")), f->in->path_prefix))
 			continue;
 		f->items[t][f->counts[t]++] = doc;
 	}
@@ -85,17 +85,17 @@ static void show(
 	r = call_array(c, counts[ENTITY_ROLE] + 1, struct iam_policy_role);
 	g = call_array(c, counts[ENTITY_GROUP] + 1, struct iam_policy_group);
 	for (size_t i = 0; i < counts[ENTITY_USER]; i++)
-		u[i] =
-		    (struct iam_policy_user){call_str(c, doc_str(f->items[ENTITY_USER][i], "id")),
-			call_str(c, doc_str(f->items[ENTITY_USER][i], "name"))};
+		u[i] = (struct iam_policy_user){
+		    call_str(c, iam_doc_str(f->items[ENTITY_USER][i], "id")),
+		    call_str(c, iam_doc_str(f->items[ENTITY_USER][i], "name"))};
 	for (size_t i = 0; i < counts[ENTITY_ROLE]; i++)
-		r[i] =
-		    (struct iam_policy_role){call_str(c, doc_str(f->items[ENTITY_ROLE][i], "id")),
-			call_str(c, doc_str(f->items[ENTITY_ROLE][i], "name"))};
+		r[i] = (struct iam_policy_role){
+		    call_str(c, iam_doc_str(f->items[ENTITY_ROLE][i], "id")),
+		    call_str(c, iam_doc_str(f->items[ENTITY_ROLE][i], "name"))};
 	for (size_t i = 0; i < counts[ENTITY_GROUP]; i++)
-		g[i] =
-		    (struct iam_policy_group){call_str(c, doc_str(f->items[ENTITY_GROUP][i], "id")),
-			call_str(c, doc_str(f->items[ENTITY_GROUP][i], "name"))};
+		g[i] = (struct iam_policy_group){
+		    call_str(c, iam_doc_str(f->items[ENTITY_GROUP][i], "id")),
+		    call_str(c, iam_doc_str(f->items[ENTITY_GROUP][i], "name"))};
 	*users = (struct iam_policy_user_list_type){counts[ENTITY_USER], u};
 	*roles = (struct iam_policy_role_list_type){counts[ENTITY_ROLE], r};
 	*groups = (struct iam_policy_group_list_type){counts[ENTITY_GROUP], g};

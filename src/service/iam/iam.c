@@ -9,9 +9,9 @@ static int on_stored(void *ctx, struct str key, struct str value, int64_t versio
 	json_t *doc = json_loadb(value.ptr, value.len, 0, NULL);
 
 	for (size_t t = 0; t < ENTITY_TYPES; t++) {
-		if (!doc || !doc_str(doc, "name") || !str_is(noun, entity_nouns[t]))
+		if (!doc || !iam_doc_str(doc, "name") || !str_is(noun, entity_nouns[t]))
 			continue;
-		change_loaded(m, table_add(m, (enum entity_type)t, owner, doc_str(doc, "name")),
+		change_loaded(m, table_add(m, (enum entity_type)t, owner, iam_doc_str(doc, "name")),
 		    doc, version);
 		return 0;
 	}
@@ -57,10 +57,10 @@ int iam_role_find(struct iam *m, const char *account, const char *arn, struct ia
 	if (!role || !role->doc)
 		return -ENOENT;
 	*ret = (struct iam_role_facts){
-	    .name = doc_str(role->doc, "name"),
-	    .id = doc_str(role->doc, "id"),
-	    .trust = doc_str(role->doc, "trust"),
-	    .max_session_s = doc_int(role->doc, "max_session"),
+	    .name = iam_doc_str(role->doc, "name"),
+	    .id = iam_doc_str(role->doc, "id"),
+	    .trust = iam_doc_str(role->doc, "trust"),
+	    .max_session_s = iam_doc_int(role->doc, "max_session"),
 	};
 	return 0;
 }

@@ -94,7 +94,7 @@ int list_slice(struct call *c, const char *marker, const int64_t *max_items, siz
 
 /* Write doc (becomes ours; NULL: delete) as the entity's next version and answer the call when it
  * is on disk. Returns CALL_PENDING. */
-int change_commit(struct call *c, struct entity *e, json_t *doc);
+int iam_change_commit(struct call *c, struct entity *e, json_t *doc);
 /* Two at once, or none of them. */
 int change_commit_two(
     struct call *c, struct entity *a, json_t *a_doc, struct entity *b, json_t *b_doc);
@@ -104,10 +104,10 @@ struct policy_use change_uses(const struct iam *m, const char *account, const ch
 
 /* ---- entity.c: documents ---- */
 
-const char *doc_str(const json_t *doc, const char *name); /* NULL when absent */
-int64_t doc_int(const json_t *doc, const char *name);     /* 0 when absent */
+const char *iam_doc_str(const json_t *doc, const char *name); /* NULL when absent */
+int64_t iam_doc_int(const json_t *doc, const char *name);     /* 0 when absent */
 void doc_set(json_t *doc, const char *name, const char *value);
-void doc_set_int(json_t *doc, const char *name, int64_t value);
+void iam_doc_set_int(json_t *doc, const char *name, int64_t value);
 
 /* What every kind has, fit to be committed as a new entity. id_prefix is "AROA" and the like. */
 json_t *doc_new(

@@ -24,7 +24,7 @@ static int check_size(enum entity_type t, const json_t *doc, struct err *e)
 		return 0;
 	return fail(e, IAM_LIMIT_EXCEEDED_EXCEPTION,
 	    "Maximum policy size of %zu bytes exceeded for %s %s", sizes[t], entity_nouns[t],
-	    doc_str(doc, "name"));
+	    iam_doc_str(doc, "name"));
 }
 
 static int put(struct call *c, enum entity_type t, const char *name, const char *policy,
@@ -47,7 +47,7 @@ static int put(struct call *c, enum entity_type t, const char *name, const char 
 		json_decref(doc);
 		return r;
 	}
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 /* The policy's text, percent-encoded, and the entity's name as it was given when made. */
@@ -60,10 +60,10 @@ static int get(struct call *c, enum entity_type t, const char **name, const char
 
 	if (r < 0)
 		return r;
-	text = doc_str(json_object_get(doc, "inline"), policy);
+	text = iam_doc_str(json_object_get(doc, "inline"), policy);
 	if (!text)
 		return missing(t, policy, e);
-	*name = call_str(c, doc_str(doc, "name"));
+	*name = call_str(c, iam_doc_str(doc, "name"));
 	*ret_text = show_document(c, text);
 	return 0;
 }
@@ -81,7 +81,7 @@ static int take(
 		return missing(t, policy, e);
 	doc = entity_edit(o);
 	json_object_del(json_object_get(doc, "inline"), policy);
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 static int list(struct call *c, enum entity_type t, const char *name, const char *marker,

@@ -18,7 +18,7 @@ static ssize_t index_of(const json_t *doc, const char *id)
 	const json_t *keys = json_object_get(doc, "keys");
 
 	for (size_t i = 0; i < json_array_size(keys); i++)
-		if (strcmp(doc_str(json_array_get(keys, i), "id"), id) == 0)
+		if (strcmp(iam_doc_str(json_array_get(keys, i), "id"), id) == 0)
 			return (ssize_t)i;
 	return -1;
 }
@@ -61,7 +61,7 @@ static const json_t *add_key(json_t *doc)
 	doc_set(key, "id", id);
 	doc_set(key, "secret", secret);
 	doc_set(key, "status", "Active");
-	doc_set_int(key, "created", time_wall_ms());
+	iam_doc_set_int(key, "created", time_wall_ms());
 	json_array_append_new(keys, key);
 	return key;
 }
@@ -83,24 +83,24 @@ int iam_create_access_key(struct call *c, const struct iam_create_access_key_in 
 	doc = entity_edit(o);
 	key = add_key(doc);
 	*shown = (struct iam_access_key){
-	    .access_key_id = call_str(c, doc_str(key, "id")),
-	    .create_date = call_int(c, doc_int(key, "created")),
-	    .secret_access_key = call_str(c, doc_str(key, "secret")),
+	    .access_key_id = call_str(c, iam_doc_str(key, "id")),
+	    .create_date = call_int(c, iam_doc_int(key, "created")),
+	    .secret_access_key = call_str(c, iam_doc_str(key, "secret")),
 	    .status = "Active",
-	    .user_name = call_str(c, doc_str(doc, "name")),
+	    .user_name = call_str(c, iam_doc_str(doc, "name")),
 	};
 	out->access_key = shown;
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 static void show(
     struct call *c, const json_t *user, const json_t *key, struct iam_access_key_metadata *ret)
 {
 	*ret = (struct iam_access_key_metadata){
-	    .access_key_id = call_str(c, doc_str(key, "id")),
-	    .create_date = call_int(c, doc_int(key, "created")),
-	    .status = call_str(c, doc_str(key, "status")),
-	    .user_name = call_str(c, doc_str(user, "name")),
+	    .access_key_id = call_str(c, iam_doc_str(key, "id")),
+	    .create_date = call_int(c, iam_doc_int(key, "created")),
+	    .status = call_str(c, iam_doc_str(key, "status")),
+	    .user_name = call_str(c, iam_doc_str(user, "name")),
 	};
 }
 
@@ -144,7 +144,7 @@ int iam_update_access_key(struct call *c, const struct iam_update_access_key_in 
 	doc_set(
 	    json_array_get(json_object_get(doc, "keys"), (size_t)index_of(doc, in->access_key_id)),
 	    "status", in->status);
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 int iam_delete_access_key(struct call *c, const struct iam_delete_access_key_in *in,
@@ -158,7 +158,7 @@ int iam_delete_access_key(struct call *c, const struct iam_delete_access_key_in 
 		return r;
 	doc = entity_edit(o);
 	json_array_remove(json_object_get(doc, "keys"), (size_t)index_of(doc, in->access_key_id));
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 /* When a key was used last is not recorded: the answer is that of a key never used. */
@@ -173,6 +173,6 @@ int iam_get_access_key_last_used(struct call *c, const struct iam_get_access_key
 		return r;
 	*used = (struct iam_access_key_last_used){.region = "N/A", .service_name = "N/A"};
 	out->access_key_last_used = used;
-	out->user_name = call_str(c, doc_str(o->doc, "name"));
+	out->user_name = call_str(c, iam_doc_str(o->doc, "name"));
 	return 0;
 }

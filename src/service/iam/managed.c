@@ -155,12 +155,12 @@ static void load(struct iam *m, const struct managed *p)
 
 	doc_place(doc, ENTITY_POLICY, "aws", p->name, p->path);
 	set_id(doc, p->name);
-	doc_set_int(doc, "created", CREATED_MS);
-	doc_set_int(doc, "updated", CREATED_MS);
+	iam_doc_set_int(doc, "created", CREATED_MS);
+	iam_doc_set_int(doc, "updated", CREATED_MS);
 	doc_set(doc, "default", "v1");
 	doc_set(version, "id", "v1");
 	doc_set(version, "document", text);
-	doc_set_int(version, "created", CREATED_MS);
+	iam_doc_set_int(version, "created", CREATED_MS);
 	json_array_append_new(versions, version);
 	json_object_set_new(doc, "versions", versions);
 	change_loaded(m, table_add(m, ENTITY_POLICY, "aws", p->name), doc, 0);

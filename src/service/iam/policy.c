@@ -9,21 +9,21 @@
 
 static void show(struct call *c, const json_t *doc, bool whole, struct iam_policy *ret)
 {
-	struct policy_use use = change_uses(c->ctx, c->account, doc_str(doc, "arn"));
+	struct policy_use use = change_uses(c->ctx, c->account, iam_doc_str(doc, "arn"));
 
 	*ret = (struct iam_policy){
-	    .arn = call_str(c, doc_str(doc, "arn")),
+	    .arn = call_str(c, iam_doc_str(doc, "arn")),
 	    .attachment_count = call_int(c, use.attached),
-	    .create_date = call_int(c, doc_int(doc, "created")),
-	    .default_version_id = call_str(c, doc_str(doc, "default")),
-	    .description = whole ? call_str(c, doc_str(doc, "description")) : NULL,
+	    .create_date = call_int(c, iam_doc_int(doc, "created")),
+	    .default_version_id = call_str(c, iam_doc_str(doc, "default")),
+	    .description = whole ? call_str(c, iam_doc_str(doc, "description")) : NULL,
 	    .is_attachable = call_bool(c, true),
-	    .path = call_str(c, doc_str(doc, "path")),
+	    .path = call_str(c, iam_doc_str(doc, "path")),
 	    .permissions_boundary_usage_count = call_int(c, use.boundaries),
-	    .policy_id = call_str(c, doc_str(doc, "id")),
-	    .policy_name = call_str(c, doc_str(doc, "name")),
+	    .policy_id = call_str(c, iam_doc_str(doc, "id")),
+	    .policy_name = call_str(c, iam_doc_str(doc, "name")),
 	    .tags = whole ? tags_show(c, doc, true) : NULL,
-	    .update_date = call_int(c, doc_int(doc, "updated")),
+	    .update_date = call_int(c, iam_doc_int(doc, "updated")),
 	};
 }
 
@@ -38,16 +38,16 @@ static int check_document(const char *text, struct err *e)
 /* Append the next version; returns it. */
 static const json_t *add_version(json_t *doc, const char *document, bool as_default)
 {
-	int64_t number = doc_int(doc, "next");
+	int64_t number = iam_doc_int(doc, "next");
 	_cleanup_free_ char *id = xasprintf("v%" PRId64, number);
 	json_t *version = json_object();
 
 	doc_set(version, "id", id);
 	doc_set(version, "document", document);
-	doc_set_int(version, "created", time_wall_ms());
+	iam_doc_set_int(version, "created", time_wall_ms());
 	json_array_append_new(json_object_get(doc, "versions"), version);
-	doc_set_int(doc, "next", number + 1);
-	doc_set_int(doc, "updated", time_wall_ms());
+	iam_doc_set_int(doc, "next", number + 1);
+	iam_doc_set_int(doc, "updated", time_wall_ms());
 	if (as_default)
 		doc_set(doc, "default", id);
 	return version;
@@ -66,7 +66,7 @@ int iam_create_policy(struct call *c, const struct iam_create_policy_in *in,
 		return r;
 	doc = doc_new(c, ENTITY_POLICY, "ANPA", in->policy_name, in->path);
 	json_object_set_new(doc, "versions", json_array());
-	doc_set_int(doc, "next", 1);
+	iam_doc_set_int(doc, "next", 1);
 	add_version(doc, in->policy_document, true);
 	if (in->description && *in->description)
 		doc_set(doc, "description", in->description);
@@ -77,7 +77,7 @@ int iam_create_policy(struct call *c, const struct iam_create_policy_in *in,
 	}
 	show(c, doc, true, policy);
 	out->policy = policy;
-	return change_commit(c, entity_new(c, ENTITY_POLICY, in->policy_name), doc);
+	return iam_change_commit(c, entity_new(c, ENTITY_POLICY, in->policy_name), doc);
 }
 
 int iam_get_policy(struct call *c, const struct iam_get_policy_in *in,
@@ -98,7 +98,7 @@ static bool wanted(const struct listing *l, const struct entity *p)
 	const struct iam_list_policies_in *in = l->ctx;
 	const char *scope = in->scope ? in->scope : "All", *usage = in->policy_usage_filter;
 	bool builtin = strcmp(p->account, "aws") == 0;
-	struct policy_use use = change_uses(l->c->ctx, l->c->account, doc_str(p->doc, "arn"));
+	struct policy_use use = change_uses(l->c->ctx, l->c->account, iam_doc_str(p->doc, "arn"));
 	bool bound = usage && strcmp(usage, "PermissionsBoundary") == 0;
 
 	if (strcmp(scope, "All") != 0 && (strcmp(scope, "AWS") == 0) != builtin)
@@ -152,7 +152,7 @@ int iam_delete_policy(struct call *c, const struct iam_delete_policy_in *in,
 		    "This policy has more than one version. Before you delete a policy, you must "
 		    "delete the policy's versions. The default version is deleted with the "
 		    "policy.");
-	return change_commit(c, o, NULL);
+	return iam_change_commit(c, o, NULL);
 }
 
 /* ---- versions ---- */
@@ -163,7 +163,7 @@ static int find_version(
 	const json_t *versions = json_object_get(doc, "versions");
 
 	for (size_t i = 0; i < json_array_size(versions); i++)
-		if (strcmp(doc_str(json_array_get(versions, i), "id"), id) == 0) {
+		if (strcmp(iam_doc_str(json_array_get(versions, i), "id"), id) == 0) {
 			*ret = i;
 			return 0;
 		}
@@ -174,12 +174,12 @@ static int find_version(
 static void show_version(struct call *c, const json_t *doc, const json_t *version, bool whole,
     struct iam_policy_version *ret)
 {
-	const char *id = doc_str(version, "id");
+	const char *id = iam_doc_str(version, "id");
 
 	*ret = (struct iam_policy_version){
-	    .create_date = call_int(c, doc_int(version, "created")),
-	    .document = whole ? show_document(c, doc_str(version, "document")) : NULL,
-	    .is_default_version = call_bool(c, strcmp(id, doc_str(doc, "default")) == 0),
+	    .create_date = call_int(c, iam_doc_int(version, "created")),
+	    .document = whole ? show_document(c, iam_doc_str(version, "document")) : NULL,
+	    .is_default_version = call_bool(c, strcmp(id, iam_doc_str(doc, "default")) == 0),
 	    .version_id = call_str(c, id),
 	};
 }
@@ -206,7 +206,7 @@ int iam_create_policy_version(struct call *c, const struct iam_create_policy_ver
 	    add_version(doc, in->policy_document, in->set_as_default && *in->set_as_default), false,
 	    shown);
 	out->policy_version = shown;
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 int iam_get_policy_version(struct call *c, const struct iam_get_policy_version_in *in,
@@ -270,8 +270,8 @@ int iam_set_default_policy_version(struct call *c,
 		return r;
 	doc = entity_edit(o);
 	doc_set(doc, "default", in->version_id);
-	doc_set_int(doc, "updated", time_wall_ms());
-	return change_commit(c, o, doc);
+	iam_doc_set_int(doc, "updated", time_wall_ms());
+	return iam_change_commit(c, o, doc);
 }
 
 int iam_delete_policy_version(struct call *c, const struct iam_delete_policy_version_in *in,
@@ -286,10 +286,10 @@ int iam_delete_policy_version(struct call *c, const struct iam_delete_policy_ver
 		r = find_version(o->latest, in->policy_arn, in->version_id, &at, e);
 	if (r < 0)
 		return r;
-	if (strcmp(doc_str(o->latest, "default"), in->version_id) == 0)
+	if (strcmp(iam_doc_str(o->latest, "default"), in->version_id) == 0)
 		return fail(e, IAM_DELETE_CONFLICT_EXCEPTION,
 		    "Cannot delete the default version of a policy.");
 	doc = entity_edit(o);
 	json_array_remove(json_object_get(doc, "versions"), at);
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }

@@ -8,17 +8,17 @@
 
 static void show(struct call *c, const json_t *doc, bool whole, struct iam_role *ret)
 {
-	const char *description = doc_str(doc, "description");
+	const char *description = iam_doc_str(doc, "description");
 
 	*ret = (struct iam_role){
-	    .arn = call_str(c, doc_str(doc, "arn")),
-	    .assume_role_policy_document = show_document(c, doc_str(doc, "trust")),
-	    .create_date = call_int(c, doc_int(doc, "created")),
+	    .arn = call_str(c, iam_doc_str(doc, "arn")),
+	    .assume_role_policy_document = show_document(c, iam_doc_str(doc, "trust")),
+	    .create_date = call_int(c, iam_doc_int(doc, "created")),
 	    .description = call_str(c, description),
-	    .max_session_duration = call_int(c, doc_int(doc, "max_session")),
-	    .path = call_str(c, doc_str(doc, "path")),
-	    .role_id = call_str(c, doc_str(doc, "id")),
-	    .role_name = call_str(c, doc_str(doc, "name")),
+	    .max_session_duration = call_int(c, iam_doc_int(doc, "max_session")),
+	    .path = call_str(c, iam_doc_str(doc, "path")),
+	    .role_id = call_str(c, iam_doc_str(doc, "id")),
+	    .role_name = call_str(c, iam_doc_str(doc, "name")),
 	    .role_last_used = whole ? call_new(c, struct iam_role_last_used) : NULL,
 	    .tags = whole ? tags_show(c, doc, true) : NULL,
 	    .permissions_boundary = whole ? boundary_show(c, doc) : NULL,
@@ -38,7 +38,7 @@ static json_t *build(struct call *c, const struct iam_create_role_in *in)
 	json_t *doc = doc_new(c, ENTITY_ROLE, "AROA", in->role_name, in->path);
 
 	doc_set(doc, "trust", in->assume_role_policy_document);
-	doc_set_int(doc, "max_session",
+	iam_doc_set_int(doc, "max_session",
 	    in->max_session_duration ? *in->max_session_duration : SESSION_DEFAULT_S);
 	if (in->description && *in->description)
 		doc_set(doc, "description", in->description);
@@ -67,7 +67,7 @@ int iam_create_role(struct call *c, const struct iam_create_role_in *in,
 	show(c, doc, true, role);
 	role->role_last_used = NULL;
 	out->role = role;
-	return change_commit(c, entity_new(c, ENTITY_ROLE, in->role_name), doc);
+	return iam_change_commit(c, entity_new(c, ENTITY_ROLE, in->role_name), doc);
 }
 
 int iam_get_role(
@@ -124,8 +124,8 @@ int iam_update_role(struct call *c, const struct iam_update_role_in *in,
 	if (in->description)
 		set_description(doc, in->description);
 	if (in->max_session_duration)
-		doc_set_int(doc, "max_session", *in->max_session_duration);
-	return change_commit(c, o, doc);
+		iam_doc_set_int(doc, "max_session", *in->max_session_duration);
+	return iam_change_commit(c, o, doc);
 }
 
 int iam_update_role_description(struct call *c, const struct iam_update_role_description_in *in,
@@ -142,7 +142,7 @@ int iam_update_role_description(struct call *c, const struct iam_update_role_des
 	set_description(doc, in->description);
 	show(c, doc, true, role);
 	out->role = role;
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 int iam_update_assume_role_policy(struct call *c, const struct iam_update_assume_role_policy_in *in,
@@ -158,7 +158,7 @@ int iam_update_assume_role_policy(struct call *c, const struct iam_update_assume
 		return r;
 	doc = entity_edit(o);
 	doc_set(doc, "trust", in->policy_document);
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 int iam_delete_role(struct call *c, const struct iam_delete_role_in *in,
@@ -169,7 +169,7 @@ int iam_delete_role(struct call *c, const struct iam_delete_role_in *in,
 
 	if (r == 0)
 		r = entity_bare(o, e);
-	return r < 0 ? r : change_commit(c, o, NULL);
+	return r < 0 ? r : iam_change_commit(c, o, NULL);
 }
 
 /* There are no instances here, so no role is in an instance profile; tools ask before they delete

@@ -128,7 +128,7 @@ struct entity *table_by_arn(struct iam *m, enum entity_type t, const char *accou
 	struct entity *e = name ? table_find(m, t, account, name + 1) : NULL;
 	const json_t *doc = e && e->latest ? e->latest : e ? e->doc : NULL;
 
-	return doc && strcmp(doc_str(doc, "arn"), arn) == 0 ? e : NULL;
+	return doc && strcmp(iam_doc_str(doc, "arn"), arn) == 0 ? e : NULL;
 }
 
 /* ---- pages ---- */
@@ -166,7 +166,8 @@ static bool listed(const struct listing *l, const struct entity *e)
 {
 	if (!e->doc)
 		return false;
-	if (l->path_prefix && !str_has_prefix(str_from(doc_str(e->doc, "path")), l->path_prefix))
+	if (l->path_prefix &&
+	    !str_has_prefix(str_from(iam_doc_str(e->doc, "path")), l->path_prefix))
 		return false;
 	return !l->keep || l->keep(l, e);
 }

@@ -54,7 +54,7 @@ static int add(
 		json_decref(doc);
 		return r;
 	}
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 static int take(struct call *c, struct entity *o, const struct iam_tag_key_list_type *keys)
@@ -67,7 +67,7 @@ static int take(struct call *c, struct entity *o, const struct iam_tag_key_list_
 		if (name)
 			json_object_del(tags, name);
 	}
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 static struct iam_tag_list_type *show(struct call *c, const json_t *doc, size_t from, size_t count)

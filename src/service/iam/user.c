@@ -6,11 +6,11 @@
 void show_user(struct call *c, const json_t *doc, bool whole, struct iam_user *ret)
 {
 	*ret = (struct iam_user){
-	    .arn = call_str(c, doc_str(doc, "arn")),
-	    .create_date = call_int(c, doc_int(doc, "created")),
-	    .path = call_str(c, doc_str(doc, "path")),
-	    .user_id = call_str(c, doc_str(doc, "id")),
-	    .user_name = call_str(c, doc_str(doc, "name")),
+	    .arn = call_str(c, iam_doc_str(doc, "arn")),
+	    .create_date = call_int(c, iam_doc_int(doc, "created")),
+	    .path = call_str(c, iam_doc_str(doc, "path")),
+	    .user_id = call_str(c, iam_doc_str(doc, "id")),
+	    .user_name = call_str(c, iam_doc_str(doc, "name")),
 	    .tags = whole ? tags_show(c, doc, true) : NULL,
 	    .permissions_boundary = whole ? boundary_show(c, doc) : NULL,
 	};
@@ -21,7 +21,7 @@ static int check_arn(const json_t *doc, struct err *e)
 {
 	size_t max = sizeof(((struct aws_principal *)0)->arn) - 1;
 
-	if (strlen(doc_str(doc, "arn")) <= max)
+	if (strlen(iam_doc_str(doc, "arn")) <= max)
 		return 0;
 	return fail(e, IAM_INVALID_INPUT_EXCEPTION,
 	    "The ARN of a user can have at most %zu characters: choose a shorter path.", max);
@@ -48,7 +48,7 @@ int iam_create_user(struct call *c, const struct iam_create_user_in *in,
 	}
 	show_user(c, doc, true, user);
 	out->user = user;
-	return change_commit(c, entity_new(c, ENTITY_USER, in->user_name), doc);
+	return iam_change_commit(c, entity_new(c, ENTITY_USER, in->user_name), doc);
 }
 
 static void show_root(struct call *c, struct iam_user *ret)
@@ -127,9 +127,9 @@ int iam_update_user(struct call *c, const struct iam_update_user_in *in,
 		return r;
 	doc = entity_edit(o);
 	if (!in->new_user_name)
-		name = call_str(c, doc_str(doc, "name"));
+		name = call_str(c, iam_doc_str(doc, "name"));
 	doc_place(doc, ENTITY_USER, c->account, name,
-	    in->new_path ? in->new_path : call_str(c, doc_str(doc, "path")));
+	    in->new_path ? in->new_path : call_str(c, iam_doc_str(doc, "path")));
 	r = check_arn(doc, e);
 	if (r < 0) {
 		json_decref(doc);
@@ -137,7 +137,7 @@ int iam_update_user(struct call *c, const struct iam_update_user_in *in,
 	}
 	if (in->new_user_name && strcasecmp(in->new_user_name, in->user_name) != 0)
 		return rename_user(c, o, name, doc, e);
-	return change_commit(c, o, doc);
+	return iam_change_commit(c, o, doc);
 }
 
 int iam_delete_user(struct call *c, const struct iam_delete_user_in *in,
@@ -154,5 +154,5 @@ int iam_delete_user(struct call *c, const struct iam_delete_user_in *in,
 	if (r == 0 && json_array_size(json_object_get(o->latest, "groups")))
 		r = fail(e, IAM_DELETE_CONFLICT_EXCEPTION,
 		    "Cannot delete entity, must remove user from groups first.");
-	return r < 0 ? r : change_commit(c, o, NULL);
+	return r < 0 ? r : iam_change_commit(c, o, NULL);
 }

@@ -57,6 +57,17 @@ static bool has_parameter(struct str query, struct str wanted)
 	return false;
 }
 
+/* Cheap, and true of few operations: method, and the path up to the first label. */
+static bool worth_matching(const struct aws_op *op, const struct http_request *r)
+{
+	if (!str_is(r->method, op->method))
+		return false;
+	for (size_t i = 0; op->uri[i] && op->uri[i] != '{' && op->uri[i] != '?'; i++)
+		if (i < r->path.len && op->uri[i] != r->path.ptr[i])
+			return false;
+	return true;
+}
+
 static unsigned match_op(
     struct aws_route *route, const struct aws_op *op, const struct http_request *r)
 {
@@ -64,8 +75,6 @@ static unsigned match_op(
 	unsigned score;
 
 	route->label_count = 0;
-	if (!str_is(r->method, op->method))
-		return 0;
 	score = match_path(route, path, r->path);
 	while (score && query.ptr) {
 		if (!has_parameter(r->query, str_cut(&query, '&')))
@@ -82,14 +91,19 @@ static bool route_rest(
 	unsigned best = 0;
 
 	for (unsigned i = 0; i < g->service->op_count; i++) {
-		struct aws_route route = *ret;
-		unsigned score = match_op(&route, &g->service->ops[i], r);
+		const struct aws_op *op = &g->service->ops[i];
+		struct aws_route route;
+		unsigned score;
 
+		if (!worth_matching(op, r))
+			continue;
+		route = *ret;
+		score = match_op(&route, op, r);
 		if (score <= best)
 			continue;
 		best = score;
 		*ret = route;
-		ret->op = &g->service->ops[i];
+		ret->op = op;
 	}
 	return best > 0;
 }

@@ -216,8 +216,8 @@ int sigv4_check_time(const struct sigv4_auth *auth, int64_t now_ms, struct err *
 	    auth->time_ms + (auth->presigned ? auth->expires_s * 1000 : SIGV4_SKEW_MS);
 	char now[TIME_ISO_SIZE], edge[TIME_ISO_SIZE];
 
-	time_format_amz(now_ms, now);
 	if (now_ms > last_ms) {
+		time_format_amz(now_ms, now);
 		time_format_amz(auth->presigned ? last_ms : now_ms - SIGV4_SKEW_MS, edge);
 		if (auth->presigned)
 			err_set(e, EPERM, "Signature expired: %s is now later than %s.", now, edge);
@@ -228,6 +228,7 @@ int sigv4_check_time(const struct sigv4_auth *auth, int64_t now_ms, struct err *
 		return SIGV4_EXPIRED;
 	}
 	if (auth->time_ms > now_ms + SIGV4_SKEW_MS) {
+		time_format_amz(now_ms, now);
 		time_format_amz(now_ms + SIGV4_SKEW_MS, edge);
 		err_set(e, EPERM,
 		    "Signature not yet current: %.*s is still later than %s (%s + 15 min.)",

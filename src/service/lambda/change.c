@@ -56,6 +56,7 @@ void function_release(struct function *f)
 {
 	check(f->busy);
 	f->busy = false;
+	f->reserving = 0;
 	while (!f->busy && !list_empty(&f->waiters))
 		run_again(list_first(&f->waiters, struct waiter, node));
 	if (!f->busy && !f->doc)

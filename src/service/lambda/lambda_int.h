@@ -57,6 +57,7 @@ struct function {
 	size_t published_count;
 	struct list aliases, policies, urls; /* struct item, by name */
 	bool busy;                           /* a change is under way */
+	int64_t reserving;                   /* concurrency that the change reserves */
 	struct list waiters;                 /* calls that wait for it to end */
 };
 

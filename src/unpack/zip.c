@@ -76,13 +76,18 @@ bool zip_path_ok(const char *path)
 	return depth >= 0 && depth <= ZIP_DEPTH_MAX;
 }
 
+/* Upwards only at the start: behind a name, which may be a link itself, ".." can lead anywhere. */
 bool zip_link_ok(const char *path, const char *target)
 {
 	int depth = walk(path, 0) - 1;
 
-	if (target[0] == '\0' || target[0] == '/' || strlen(target) >= ZIP_NAME_MAX || depth < 0)
+	if (target[0] == '\0' || target[0] == '/' || strlen(target) >= ZIP_NAME_MAX)
 		return false;
-	return walk(target, depth) >= 0;
+	for (; strncmp(target, "../", 3) == 0; target += 3)
+		depth--;
+	if (strcmp(target, "..") == 0)
+		return depth > 0;
+	return depth >= 0 && !has_dots(target);
 }
 
 /* ---- entries ---- */

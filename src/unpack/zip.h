@@ -15,5 +15,5 @@ void zip_extract(int archive, uint64_t limit_bytes, struct wire_outcome *ret);
 /* Is this a path that stays below the directory it starts in? Not empty, not absolute, no "..",
  * no "\0", none of the limits above exceeded. */
 bool zip_path_ok(const char *path);
-/* Does a link at `path` to `target` stay inside, followed component by component? */
+/* Does a link at `path` to `target` stay inside, if all other links do? */
 bool zip_link_ok(const char *path, const char *target);

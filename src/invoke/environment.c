@@ -183,6 +183,15 @@ static void lose(struct environment *en)
 	release(en);
 }
 
+/* How long this function runs, for deciding who waits where. Other work on the machine only ever
+ * adds to a sample, so shorter ones count for more. */
+static void learn(struct invoke_version *v, int64_t sample_ns)
+{
+	int64_t off = sample_ns - v->run_ns;
+
+	v->run_ns = v->run_ns ? v->run_ns + (off < 0 ? off / 2 : off / 32) : sample_ns;
+}
+
 /* The head has ended: book it and log it, let the next begin, then tell its caller. en may be
  * gone afterwards. */
 static void finish(struct environment *en, enum invoke_outcome outcome, const char *error_type,
@@ -204,7 +213,7 @@ static void finish(struct environment *en, enum invoke_outcome outcome, const ch
 	report_flush(en, n);
 	report_end(en, n, &r);
 	book(en, n, &r);
-	v->run_ns = v->run_ns ? v->run_ns + (r.duration_ns - v->run_ns) / 8 : r.duration_ns;
+	learn(v, r.duration_ns);
 	en->quiet++;
 	after(en);
 	if (v->waiting_count)

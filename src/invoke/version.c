@@ -6,8 +6,9 @@
 #include "base/time.h"
 #include "invoke/invoke_int.h"
 
-/* Waiting less than this at a busy box beats starting another one (see docs/benchmarks.md). */
-#define SHORT_WAIT_NS 1000000
+/* Waiting less than this at a busy box beats starting another one, which takes as long and costs
+ * the others their CPU (see docs/benchmarks.md). */
+#define SHORT_WAIT_NS 4000000
 #define LOOK_AGAIN_NS 2000000
 
 static void on_timer(struct loop_timer *t)

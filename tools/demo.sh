@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-mayfly=$PWD/build/mayfly
+mayfly=$(realpath "${MAYFLY_BUILD:-build}")/mayfly
 work=$(mktemp -d /tmp/mayfly-demo.XXXXXX)
 chmod 755 "$work"
 out=${MAYFLY_DEMO_OUT:-$(mktemp -d /tmp/mayfly-thumbnails.XXXXXX)}

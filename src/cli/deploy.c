@@ -25,7 +25,7 @@ struct deployment {
 	struct manifest m;
 	struct buf zip;
 	size_t files;
-	bool created, code_changed;
+	bool created, code_changed, config_changed;
 	json_t *function; /* its configuration as the server tells it */
 	json_t *url;      /* answer of the function URL's operation, or NULL */
 };
@@ -147,6 +147,24 @@ static int update_config(struct deployment *d)
 	return code ? code : settle(d, "updating the configuration");
 }
 
+/* Is everything that is asked for so already? Updating would end all boxes for nothing. */
+static bool is_same_config(const struct deployment *d)
+{
+	const char *name;
+	json_t *value;
+
+	if (d->m.role && strcmp(d->m.role, field_text(d->function, "Role")))
+		return false;
+	json_object_foreach(d->m.config, name, value)
+	{
+		const json_t *had = json_object_get(d->function, name);
+
+		if (!json_equal(value, had))
+			return false;
+	}
+	return true;
+}
+
 static int update(struct deployment *d)
 {
 	int code = settle(d, "waiting for an update before this one");
@@ -154,8 +172,9 @@ static int update(struct deployment *d)
 	if (code)
 		return code;
 	d->code_changed = !is_same_code(d);
+	d->config_changed = !is_same_config(d);
 	code = d->code_changed ? update_code(d) : CLI_OK;
-	return code ? code : update_config(d);
+	return code || !d->config_changed ? code : update_config(d);
 }
 
 /* ---- function URL ---- */
@@ -208,10 +227,10 @@ static int make_url(struct deployment *d)
 
 static void print_json(const struct deployment *d)
 {
-	json_t *out = json_pack("{s:s,s:s,s:s,s:b,s:b}", "FunctionName", d->m.name, "FunctionArn",
-	    field_text(d->function, "FunctionArn"), "CodeSha256",
+	json_t *out = json_pack("{s:s,s:s,s:s,s:b,s:b,s:b}", "FunctionName", d->m.name,
+	    "FunctionArn", field_text(d->function, "FunctionArn"), "CodeSha256",
 	    field_text(d->function, "CodeSha256"), "Created", d->created, "CodeChanged",
-	    d->code_changed);
+	    d->code_changed, "ConfigChanged", d->config_changed);
 
 	if (d->url)
 		json_object_set_new(
@@ -237,16 +256,22 @@ static void print_row(const char *name, const char *fmt, ...)
 	putchar('\n');
 }
 
+static const char *outcome(const struct deployment *d)
+{
+	if (d->created)
+		return "created";
+	if (d->code_changed)
+		return "updated";
+	return d->config_changed ? "configuration updated, code unchanged" : "unchanged";
+}
+
 static void print_summary(const struct deployment *d)
 {
 	const char *url = field_text(d->url, "FunctionUrl");
 	char size[TERM_SIZE_TEXT];
 
 	term_format_size(buf_len(&d->zip), size);
-	print_row("function", "%s (%s)", d->m.name,
-	    d->created        ? "created"
-	    : d->code_changed ? "updated"
-			      : "configuration updated, code unchanged");
+	print_row("function", "%s (%s)", d->m.name, outcome(d));
 	print_row("runtime", "%s, handler %s", field_text(d->function, "Runtime"),
 	    field_text(d->function, "Handler"));
 	print_row("limits", "%" PRId64 " MB memory, %" PRId64 " s",

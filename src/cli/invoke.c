@@ -14,21 +14,40 @@ struct options {
 	const char *qualifier;
 };
 
+/* Standard input may be anything, a socket among them, which /dev/stdin would not open. */
+static int read_stdin(struct buf *ret)
+{
+	for (;;) {
+		ssize_t n = read(STDIN_FILENO, buf_reserve(ret, 65536), 65536);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		buf_commit(ret, (size_t)n);
+		if (buf_len(ret) > PAYLOAD_MAX)
+			return -EFBIG;
+	}
+}
+
 /* The payload as the command line names it: text, @file, or - for standard input. */
 static int read_payload(const char *arg, struct buf *ret)
 {
-	const char *path = !strcmp(arg, "-") ? "/dev/stdin" : arg + 1;
+	bool is_stdin = !strcmp(arg, "-");
 	int r;
 
-	if (strcmp(arg, "-") && arg[0] != '@') {
+	if (!is_stdin && arg[0] != '@') {
 		buf_puts(ret, arg);
 		return CLI_OK;
 	}
-	r = fd_read_file(AT_FDCWD, path, PAYLOAD_MAX, ret);
+	r = is_stdin ? read_stdin(ret) : fd_read_file(AT_FDCWD, arg + 1, PAYLOAD_MAX, ret);
 	if (r == -EFBIG)
 		return cli_fail(CLI_FAILED, "put it where the function can fetch it",
-		    "%s: a payload has at most 6 MB", path);
-	return r < 0 ? cli_fail(CLI_FAILED, NULL, "%s: %s", path, strerror(-r)) : CLI_OK;
+		    "a payload has at most 6 MB");
+	if (r < 0)
+		return cli_fail(CLI_FAILED, NULL, "reading %s: %s",
+		    is_stdin ? "standard input" : arg + 1, strerror(-r));
+	return CLI_OK;
 }
 
 /* Refuse here what the server would refuse, with the place where it is wrong. */

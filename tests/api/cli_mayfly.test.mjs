@@ -129,6 +129,7 @@ describe('with a server', { skip: endpoint ? false : 'AWS_ENDPOINT_URL is not se
 		assert.equal(again.FunctionName, name);
 		assert.equal(again.Created, false);
 		assert.equal(again.CodeChanged, false);
+		assert.equal(again.ConfigChanged, false);
 		assert.match(again.FunctionArn, new RegExp(`:function:${name}$`));
 	});
 

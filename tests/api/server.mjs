@@ -1,0 +1,135 @@
+// Starts a daemon for a test file: free port on loopback, its own data directory, both gone
+// afterwards. MAYFLY names the command (default: the build directory's).
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const command = process.env.MAYFLY ?? join(root, 'build/src/cli/mayfly');
+const READY_MS = 20_000;
+const STOP_MS = 15_000;
+
+async function freePort() {
+	const server = createServer();
+	await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+	const { port } = server.address();
+	await new Promise((resolve) => server.close(resolve));
+	return port;
+}
+
+async function waitReady(url, child) {
+	const deadline = Date.now() + READY_MS;
+	while (Date.now() < deadline) {
+		if (child.exitCode !== null || child.signalCode !== null)
+			throw new Error('the daemon ended while starting: is it built, may it run here?');
+		try {
+			const answer = await fetch(`${url}/_mayfly/health`);
+			if (answer.status === 200) return;
+		} catch {
+			// not listening yet
+		}
+		await new Promise((resolve) => setTimeout(resolve, 50));
+	}
+	throw new Error(`the daemon was not ready after ${READY_MS} ms`);
+}
+
+async function readCredentials(data) {
+	const text = await readFile(join(data, 'credentials'), 'utf8');
+	const value = (name) => text.match(new RegExp(`^${name}\\s*=\\s*(\\S+)`, 'm'))[1];
+	return {
+		accessKeyId: value('aws_access_key_id'),
+		secretAccessKey: value('aws_secret_access_key'),
+	};
+}
+
+class Server {
+	constructor(data, port, args) {
+		this.data = data;
+		this.url = `http://127.0.0.1:${port}`;
+		this.args = ['serve', '--data', data, '--listen', `127.0.0.1:${port}`, ...args];
+	}
+
+	async start() {
+		this.log = '';
+		this.child = spawn(command, this.args, { stdio: ['ignore', 'pipe', 'pipe'] });
+		const keep = (chunk) => {
+			this.log = (this.log + chunk).slice(-64 * 1024);
+		};
+		this.child.stdout.on('data', keep);
+		this.child.stderr.on('data', keep);
+		this.child.on('error', keep);
+		this.ended = new Promise((resolve) => this.child.once('close', resolve));
+		try {
+			await waitReady(this.url, this.child);
+		} catch (error) {
+			this.child.kill('SIGKILL');
+			throw new Error(`${error.message}\n${this.log}`);
+		}
+		this.credentials = await readCredentials(this.data);
+	}
+
+	// The process goes, the data stays.
+	async halt(signal = 'SIGTERM') {
+		if (!this.child || this.child.exitCode !== null) return;
+		this.child.kill(signal);
+		const timer = setTimeout(() => this.child.kill('SIGKILL'), STOP_MS);
+		await this.ended;
+		clearTimeout(timer);
+	}
+
+	async restart(signal) {
+		await this.halt(signal);
+		await this.start();
+	}
+
+	async stop() {
+		await this.halt();
+		await rm(this.data, { recursive: true, force: true });
+		if (/AddressSanitizer|runtime error:|check failed/.test(this.log))
+			throw new Error(`the daemon complained:\n${this.log}`);
+	}
+
+	// Options of an SDK client; credentials default to the root key pair.
+	client(credentials = this.credentials, region = 'us-east-1') {
+		return { endpoint: this.url, region, credentials, maxAttempts: 1 };
+	}
+
+	// Environment of the AWS CLI.
+	environment(credentials = this.credentials, region = 'us-east-1') {
+		const env = {
+			PATH: process.env.PATH,
+			HOME: this.data,
+			AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+			AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+			AWS_DEFAULT_REGION: region,
+			AWS_EC2_METADATA_DISABLED: 'true',
+			AWS_PAGER: '',
+		};
+		if (credentials.sessionToken) env.AWS_SESSION_TOKEN = credentials.sessionToken;
+		return env;
+	}
+}
+
+export async function startServer(args = []) {
+	const data = await mkdtemp(join(tmpdir(), 'mayfly-api-'));
+	const server = new Server(data, await freePort(), args);
+	await server.start();
+	return server;
+}
+
+// The error a promise rejects with must have this name and, if given, this text.
+export async function rejects(promise, name, message) {
+	try {
+		await promise;
+	} catch (error) {
+		if (error.name !== name) throw error;
+		const text = error.message;
+		const good = message instanceof RegExp ? message.test(text) : !message || message === text;
+		if (!good) throw new Error(`${name} says "${text}", not "${message}"`);
+		return error;
+	}
+	throw new Error(`no ${name} came`);
+}

@@ -99,12 +99,13 @@ class Server:
             time.sleep(0.02)
 
     def function(self, name, runtime, files, handler="index.handler", memory=1769, url=True,
-                 timeout=10):
+                 timeout=10, environment=None):
         """Create it, wait until it is active, give it a public URL. Returns the URL's id."""
         client = self.client()
         client.create_function(
             FunctionName=name, Runtime=runtime, Role="arn:aws:iam::123456789012:role/bench",
-            Handler=handler, MemorySize=memory, Timeout=timeout, Code={"ZipFile": make_zip(files)})
+            Handler=handler, MemorySize=memory, Timeout=timeout,
+            Environment={"Variables": environment or {}}, Code={"ZipFile": make_zip(files)})
         client.get_waiter("function_active_v2").wait(
             FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 400})
         if not url:
@@ -133,7 +134,12 @@ PYTHON_HELLO = {"index.py": "def handler(event, context):\n    return 'hello'\n"
 
 
 def c_hello():
-    return {"bootstrap": (BUILD / "examples" / "hello-c" / "bootstrap").read_bytes()}
+    """The static C bootstrap of the examples."""
+    with tempfile.TemporaryDirectory() as directory:
+        binary = pathlib.Path(directory) / "bootstrap"
+        subprocess.run(["cc", "-O2", "-static", "-o", binary,
+                        ROOT / "examples" / "hello-c" / "bootstrap.c"], check=True)
+        return {"bootstrap": binary.read_bytes()}
 
 
 class NodeServer:

@@ -151,8 +151,8 @@ def burst(rounds):
         crun = lab.Crun(exit_binary(directory))
         for i in range(max(3, rounds)):
             with lab.Server("--concurrency", "2000") as server:
-                ident = server.function("burst", "provided.al2023", {
-                    **lab.c_hello(), "slow": b""}, memory=128)
+                ident = server.function("burst", "provided.al2023", lab.c_hello(), memory=128,
+                                        environment={"HELLO_DELAY_MS": "2000"})
                 took = burst_once(server, ident, 200)
                 theirs = 1e3 / median(crun.run_ms(10))
                 rates.append(200 / took)
@@ -162,11 +162,11 @@ def burst(rounds):
 
 
 def burst_once(server, ident, count):
-    """All requests are in before the first answer: the function waits 2 s when asked to, so that
-    every request needs a box of its own. Time: until the last box has begun to run."""
+    """All requests are in before the first answer: the function waits 2 s, so that every request
+    needs a box of its own. Time: until the last box has begun to run."""
     import socket
     sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(count)]
-    request = (f"GET /_mayfly/url/{ident}/?wait=2000 HTTP/1.1\r\nHost: x\r\n\r\n").encode()
+    request = (f"GET /_mayfly/url/{ident}/ HTTP/1.1\r\nHost: x\r\n\r\n").encode()
     start = time.perf_counter()
     for s in sockets:
         s.sendall(request)
@@ -194,7 +194,8 @@ def idle_c(rounds):
     count = 200
     for _ in range(max(3, min(rounds, 5))):
         with lab.Server("--pool-memory", "0", "--concurrency", "2000") as server:
-            ident = server.function("idle", "provided.al2023", lab.c_hello(), memory=128)
+            ident = server.function("idle", "provided.al2023", lab.c_hello(), memory=128,
+                                    environment={"HELLO_DELAY_MS": "2000"})
             lab.get(server.port, f"/_mayfly/url/{ident}/")
             time.sleep(1)
             before = available_kb()

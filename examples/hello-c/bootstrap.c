@@ -98,6 +98,7 @@ int main(void)
 	const char *api = getenv("AWS_LAMBDA_RUNTIME_API");
 	static const char answer[] = "{\"statusCode\":200,\"body\":\"hello\"}";
 	char next[256], response[512], id[64];
+	const char *delay_ms = getenv("HELLO_DELAY_MS"); /* to see many boxes at once */
 	int fd = dial(api ? api : "127.0.0.1:9001");
 	size_t len;
 
@@ -106,6 +107,8 @@ int main(void)
 	for (;;) {
 		send_all(fd, next, strlen(next));
 		receive(fd, &len);
+		if (delay_ms)
+			usleep((useconds_t)strtoul(delay_ms, NULL, 10) * 1000);
 		snprintf(id, sizeof(id), "%.36s", header(in, "Lambda-Runtime-Aws-Request-Id"));
 		len = (size_t)snprintf(response, sizeof(response),
 		    "POST " API "%s/response HTTP/1.1\r\nHost: -\r\nContent-Length: %zu\r\n\r\n%s",

@@ -135,6 +135,9 @@ static int start(struct spawner *s, uint32_t slot, int init_end)
 	_cleanup_close_ int group = -1;
 	int r = s->cgroups.ops->make(&s->cgroups, slot, &group);
 
+	if (r == 0) /* a ceiling until the assignment sets its own */
+		r = s->cgroups.ops->limit(
+		    &s->cgroups, slot, (uint64_t)WIRE_MEMORY_MB_MAX << 20, PIDS_MAX);
 	if (r < 0)
 		return r;
 	if (group >= 0) {

@@ -22,10 +22,9 @@ _noreturn_ static void run_mke2fs(int image)
 {
 	static const char *const places[] = {"/usr/sbin/mke2fs", "/sbin/mke2fs"};
 	static char *const envp[] = {NULL};
-	/* Few inodes and no journal: a disk that nobody writes to costs a few blocks. */
-	const char *argv[] = {"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-N",
-	    "16384", "-I", "128", "-O",
-	    "none,extents,sparse_super,large_file,filetype,dir_index,uninit_bg", "-E",
+	/* No journal, lazy tables: a disk that nobody writes to costs a few blocks. */
+	const char *argv[] = {"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-I",
+	    "256", "-O", "none,extents,sparse_super,large_file,filetype,dir_index,uninit_bg", "-E",
 	    "nodiscard,lazy_itable_init=1,num_backup_sb=0", "/proc/self/fd/3", NULL};
 	int null = open(ROOT_CORE "/dev/null", O_RDWR | O_CLOEXEC);
 

@@ -276,9 +276,9 @@ int main(int argc, char **argv)
 	else if (strcmp(what, "touch") == 0)
 		touch();
 	else if (strcmp(what, "bomb") == 0)
-		for (;;)
-			(void)!fork();
-	else if (strcmp(what, "wait") == 0)
+		while (fork() >= 0) /* to the limit of processes */
+			;
+	if (strcmp(what, "bomb") == 0 || strcmp(what, "wait") == 0)
 		for (;;)
 			pause();
 	return 0;

@@ -74,8 +74,7 @@ static void arrange_fds(const struct spawner *s, int socket)
 static void execute(const struct spawner *s)
 {
 	static char path[] = "PATH=/usr/bin:/bin", lang[] = "LANG=C.UTF-8", home[] = "HOME=/data";
-	static char asan[512] = "ASAN_OPTIONS=detect_leaks=0", ubsan[512];
-	char *envp[] = {path, lang, home, asan, ubsan[0] ? ubsan : NULL, NULL};
+	char *envp[] = {path, lang, home, CONFINE_SANITIZER, NULL};
 	char count[8], *argv[CORE_ARGS_MAX + 8];
 	unsigned n = 0;
 

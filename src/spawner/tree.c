@@ -156,9 +156,8 @@ static void limit_unpack(uint64_t limit_bytes)
 /* mayfly-unpack LIMIT with 3: blob, 4: target, 5: outcome. */
 _noreturn_ static void run_unpack(int blob, int target, int out, int exe, uint64_t limit_bytes)
 {
-	static char name[] = "mayfly-unpack", lang[] = "LANG=C.UTF-8",
-		    asan[] = "ASAN_OPTIONS=detect_leaks=0";
-	char *const envp[] = {lang, asan, NULL};
+	static char name[] = "mayfly-unpack", lang[] = "LANG=C.UTF-8";
+	char *const envp[] = {lang, CONFINE_SANITIZER, NULL};
 	char limit[24], *argv[] = {name, limit, NULL};
 	int r, moved[4], from[4] = {blob, -1, out, exe};
 

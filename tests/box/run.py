@@ -246,6 +246,27 @@ def scenario_init(m):
     same("used again", value(lines, "AGAIN"), "kind 64 tag 5 status 15")
 
 
+def scenario_interpreters(m):
+    """The filter and the small root are enough for what people run."""
+    programs = [
+        ("/usr/bin/node", "-e", "const w=require('worker_threads');"
+         "new w.Worker('require(\"fs\").writeFileSync(\"/tmp/x\",\"1\")',{eval:true})"
+         ".on('exit',()=>require('child_process').exec('cat /tmp/x',"
+         "(e,o)=>console.log('fine',o,require('os').userInfo().username)))", "fine 1 sbx_user1051"),
+        ("/usr/bin/python3", "-c", "import ssl,subprocess,threading,multiprocessing.dummy,sqlite3,pwd,os,"
+         "tempfile; tempfile.NamedTemporaryFile();"
+         "print('fine', subprocess.check_output(['/bin/echo','1']).decode().strip(),"
+         "pwd.getpwuid(os.getuid()).pw_name)", "fine 1 sbx_user1051"),
+    ]
+    for program, option, code, want in programs:
+        if not os.path.exists(program):
+            print("SKIP:", program, "is not installed")
+            continue
+        lines = m.play("run", program, option, code, m.probe())
+        same(program, value(lines, "RUN"), want)
+        same(program, value(lines, "EXITED"), "kind 64 status 0")
+
+
 def scenario_limits(m):
     lines = m.play("limits", m.probe())
     same("out of memory", value(lines, "OOM"), "status 9, counted")

@@ -5,6 +5,7 @@
  * Short invocations are sent ahead (the rules are those of design.md and docs/benchmarks.md): the
  * box still runs one at a time, and the clock of each starts when the one before has answered.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -43,20 +44,42 @@ static int64_t deadline_ns(const struct environment *en)
 	return en->start_ns + en->version->c.timeout_ms * 1000000;
 }
 
+bool environment_is_short(const struct invoke_version *v)
+{
+	return v->c.program->framed && v->run_ns && v->run_ns < AHEAD_RUN_NS;
+}
+
 bool environment_can_take(const struct environment *en, const struct invocation *n)
 {
 	const struct invoke_version *v = en->version;
 
-	return en->state == ENVIRONMENT_READY && v->c.program->framed && en->outstanding &&
-	       en->outstanding < AHEAD_MAX && v->run_ns && v->run_ns < AHEAD_RUN_NS &&
-	       v->run_ns * (en->outstanding + 1) <= AHEAD_TOTAL_NS && en->quiet >= QUIET_ENOUGH &&
-	       !n->tail && !head(en)->tail;
+	return en->state == ENVIRONMENT_READY && environment_is_short(v) && en->outstanding &&
+	       en->outstanding < AHEAD_MAX && v->run_ns * (en->outstanding + 1) <= AHEAD_TOTAL_NS &&
+	       en->quiet >= QUIET_ENOUGH && !n->tail && !head(en)->tail;
 }
 
 /* ---- idle and gone ---- */
 
+static void leave_lists(struct environment *en)
+{
+	if (en->busy)
+		en->version->busy_count--;
+	en->busy = false;
+	list_remove(&en->idle_node);
+	list_remove(&en->lru_node);
+}
+
+static void go_busy(struct environment *en)
+{
+	leave_lists(en);
+	en->busy = true;
+	en->version->busy_count++;
+	list_push_front(&en->version->busy, &en->idle_node);
+}
+
 static void go_idle(struct environment *en)
 {
+	leave_lists(en);
 	en->idle_since_ns = loop_now_ns(loop_of(en));
 	if (en->version->retired) {
 		environment_free(en);
@@ -67,18 +90,12 @@ static void go_idle(struct environment *en)
 	alarm_at(en, en->idle_since_ns + FREEZE_GRACE_NS);
 }
 
-static void leave_idle(struct environment *en)
-{
-	list_remove(&en->idle_node);
-	list_remove(&en->lru_node);
-}
-
 static void release(struct environment *en)
 {
 	struct invoke_version *v = en->version;
 
 	loop_timer_stop(loop_of(en), &en->timer);
-	leave_idle(en);
+	leave_lists(en);
 	list_remove(&en->node);
 	v->environment_count--;
 	v->function->iv->counts.environments--;
@@ -257,10 +274,10 @@ static void send(struct environment *en, struct invocation *n)
 
 void environment_run(struct environment *en, struct invocation *n)
 {
-	leave_idle(en);
 	list_push_back(&en->running, &n->node);
 	en->outstanding++;
 	if (en->outstanding == 1) {
+		go_busy(en);
 		next_begins(en);
 		alarm_at(en, deadline_ns(en));
 	}
@@ -352,15 +369,17 @@ static void on_init_error(struct box *b, struct str type, struct str body)
 
 static void describe_exit(int status, char out[96])
 {
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		snprintf(out, 96, "Runtime exited with error: signal: killed");
-	else if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status)) {
 		snprintf(
 		    out, 96, "Runtime exited with error: signal: %s", strsignal(WTERMSIG(status)));
-	else if (WEXITSTATUS(status))
+		/* Lambda's names of signals are the C library's in lower case. */
+		for (char *c = out + strlen("Runtime"); *c; c++)
+			*c = (char)tolower((unsigned char)*c);
+	} else if (WEXITSTATUS(status)) {
 		snprintf(out, 96, "Runtime exited with error: exit status %d", WEXITSTATUS(status));
-	else
+	} else {
 		snprintf(out, 96, "Runtime exited without providing a reason");
+	}
 }
 
 static void on_ended(struct box *b, int status, bool oom)
@@ -374,7 +393,7 @@ static void on_ended(struct box *b, int status, bool oom)
 	}
 	if (en->state == ENVIRONMENT_STOPPED)
 		return;
-	leave_idle(en);
+	leave_lists(en);
 	if (!en->outstanding) {
 		stop(en);
 		return;

@@ -36,8 +36,9 @@ struct invoke_version {
 	struct box_spec spec;
 	struct list environments;
 	struct list idle;    /* LIFO */
+	struct list busy;    /* environments that run something */
 	struct list waiting; /* invocations, FIFO */
-	unsigned environment_count, starting, waiting_count;
+	unsigned environment_count, starting, waiting_count, busy_count;
 	unsigned unfinished;     /* invocations that hold this version */
 	int64_t run_ns;          /* moving average of recent run times; 0: unknown */
 	struct loop_timer timer; /* looks again at what waits */
@@ -55,7 +56,7 @@ enum environment_state {
 
 struct environment {
 	struct list node;      /* in version->environments */
-	struct list idle_node; /* in version->idle when nothing is outstanding */
+	struct list idle_node; /* in version->idle, or in version->busy */
 	struct list lru_node;  /* in invoke->idle, likewise */
 	struct invoke_version *version;
 	struct box *box;
@@ -64,11 +65,12 @@ struct environment {
 	char stream_name[64];
 	struct list running; /* invocations sent, in order; the head is the one that runs */
 	unsigned outstanding;
+	bool busy;                       /* in version->busy */
 	int64_t start_ns, start_wall_ms; /* of the head */
 	int64_t init_ns;                 /* of the first init; reported with the first invoke */
 	int64_t idle_since_ns;
 	int64_t drained_ns; /* turn in which its output was read last */
-	unsigned quiet; /* invocations since it last printed */
+	unsigned quiet;     /* invocations since it last printed */
 	struct loop_timer timer;
 	struct buf partial; /* output without its newline yet */
 };
@@ -100,6 +102,7 @@ void invocation_finish(struct invocation *n, enum invoke_outcome outcome, struct
 struct environment *environment_new(struct invoke_version *v, struct err *e);
 void environment_run(struct environment *en, struct invocation *n);
 void environment_free(struct environment *en); /* kills its box; nothing may be outstanding */
+bool environment_is_short(const struct invoke_version *v); /* runs take microseconds */
 bool environment_can_take(const struct environment *en, const struct invocation *n);
 
 /* variables.c */

@@ -10,6 +10,9 @@
  * the others their CPU (see docs/benchmarks.md). */
 #define SHORT_WAIT_NS 4000000
 #define LOOK_AGAIN_NS 2000000
+/* Waiting less than this at a busy box beats waking an idle one. */
+#define PACK_WAIT_NS 1000000
+#define BUSY_LOOKED_AT 4
 
 static void on_timer(struct loop_timer *t)
 {
@@ -68,6 +71,7 @@ struct invoke_version *invoke_version_new(struct invoke_function *f, const struc
 	copy_config(v, c);
 	list_init(&v->environments);
 	list_init(&v->idle);
+	list_init(&v->busy);
 	list_init(&v->waiting);
 	v->timer.on_due = on_timer;
 	v->meter_version = (uint32_t)strtoul(v->c.version, NULL, 10); /* 0 for $LATEST */
@@ -132,19 +136,36 @@ struct invocation *version_take_waiting(struct invoke_version *v)
 	return n;
 }
 
-/* An idle environment, or one whose invocations are so short that another may be sent ahead. */
+/* True if those who wait would be served within limit_ns by `boxes` boxes. */
+static bool served_within(const struct invoke_version *v, unsigned boxes, int64_t limit_ns)
+{
+	const struct invocation *head = list_first(&v->waiting, struct invocation, node);
+
+	if (!boxes || !v->run_ns)
+		return false;
+	if (loop_now_ns(v->function->iv->o.loop) - head->arrived_ns > limit_ns)
+		return false;
+	return (int64_t)v->waiting_count * v->run_ns / boxes < limit_ns;
+}
+
+/* Where the next one goes: very short ones stay together at boxes that are busy, where they wait
+ * for microseconds; waking another box costs the machine more than that. NULL: wait. */
 static struct environment *pick(struct invoke_version *v, const struct invocation *n)
 {
-	struct environment *en = list_first(&v->idle, struct environment, idle_node);
+	struct environment *idle = list_first(&v->idle, struct environment, idle_node);
+	unsigned looked = 0;
 
-	if (en)
-		return en;
-	list_for_each (node, &v->environments) {
-		en = list_entry(node, struct environment, node);
+	list_for_each (node, &v->busy) {
+		struct environment *en = list_entry(node, struct environment, idle_node);
+
 		if (environment_can_take(en, n))
 			return en;
+		if (++looked == BUSY_LOOKED_AT)
+			break;
 	}
-	return NULL;
+	if (looked && environment_is_short(v) && served_within(v, v->busy_count, PACK_WAIT_NS))
+		return NULL;
+	return idle;
 }
 
 static void drop_forgotten(struct invoke_version *v)
@@ -158,19 +179,6 @@ static void drop_forgotten(struct invoke_version *v)
 		v->waiting_count--;
 		invocation_finish(n, INVOKE_NO_BOX, NULL);
 	}
-}
-
-/* True if those who wait will soon be served by boxes that are up. */
-static bool soon(const struct invoke_version *v)
-{
-	unsigned up = v->environment_count - v->starting;
-	const struct invocation *head = list_first(&v->waiting, struct invocation, node);
-
-	if (!up || !v->run_ns)
-		return false;
-	if (loop_now_ns(v->function->iv->o.loop) - head->arrived_ns > SHORT_WAIT_NS)
-		return false;
-	return (int64_t)v->waiting_count * v->run_ns / up < SHORT_WAIT_NS;
 }
 
 /* Room for a box: give up the one that has been idle longest, whoever's it is. */
@@ -204,6 +212,7 @@ static void start_more(struct invoke_version *v)
 void version_dispatch(struct invoke_version *v)
 {
 	struct environment *en;
+	bool soon;
 
 	while (v->waiting_count) {
 		en = pick(v, list_first(&v->waiting, struct invocation, node));
@@ -214,7 +223,9 @@ void version_dispatch(struct invoke_version *v)
 	if (!v->waiting_count)
 		return;
 	drop_forgotten(v);
-	if (v->waiting_count && v->starting < v->waiting_count && !soon(v))
+	soon =
+	    v->waiting_count && served_within(v, v->environment_count - v->starting, SHORT_WAIT_NS);
+	if (v->waiting_count && v->starting < v->waiting_count && !soon)
 		start_more(v);
 	if (v->waiting_count)
 		loop_timer_set(v->function->iv->o.loop, &v->timer, LOOK_AGAIN_NS);

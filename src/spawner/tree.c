@@ -157,7 +157,7 @@ static void limit_unpack(uint64_t limit_bytes)
 _noreturn_ static void run_unpack(int blob, int target, int out, int exe, uint64_t limit_bytes)
 {
 	static char name[] = "mayfly-unpack", lang[] = "LANG=C.UTF-8";
-	char *const envp[] = {lang, CONFINE_SANITIZER, NULL};
+	char *const envp[] = {lang, NULL};
 	char limit[24], *argv[] = {name, limit, NULL};
 	int r, moved[4], from[4] = {blob, -1, out, exe};
 

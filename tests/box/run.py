@@ -368,6 +368,9 @@ def scenario_crash(m):
     probe = m.probe()
     m.start("hold", 20, "run", probe)
     m.read()
+    end = time.time() + 5
+    while len(processes(m)) < 41 and time.time() < end:  # core, 20 times init and program
+        time.sleep(0.01)
     there = processes(m)
     if len(there) < 41:
         fail(f"only {len(there)} processes of 20 boxes and core")

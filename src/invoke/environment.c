@@ -46,16 +46,17 @@ static int64_t deadline_ns(const struct environment *en)
 
 bool environment_is_short(const struct invoke_version *v)
 {
-	return v->c.program->framed && v->run_ns && v->run_ns < AHEAD_RUN_NS;
+	return v->c.program->framed && v->floor_ns && v->floor_ns < AHEAD_RUN_NS;
 }
 
 bool environment_can_take(const struct environment *en, const struct invocation *n)
 {
 	const struct invoke_version *v = en->version;
 
-	return en->state == ENVIRONMENT_READY && environment_is_short(v) && en->outstanding &&
-	       en->outstanding < AHEAD_MAX && v->run_ns * (en->outstanding + 1) <= AHEAD_TOTAL_NS &&
-	       en->quiet >= QUIET_ENOUGH && !n->tail && !head(en)->tail;
+	return en->state == ENVIRONMENT_READY && v->c.program->framed && en->outstanding &&
+	       v->run_ns && v->run_ns < AHEAD_RUN_NS && en->outstanding < AHEAD_MAX &&
+	       v->run_ns * (en->outstanding + 1) <= AHEAD_TOTAL_NS && en->quiet >= QUIET_ENOUGH &&
+	       !n->tail && !head(en)->tail;
 }
 
 /* ---- idle and gone ---- */
@@ -200,13 +201,18 @@ static void lose(struct environment *en)
 	release(en);
 }
 
-/* How long this function runs, for deciding who waits where. Other work on the machine only ever
- * adds to a sample, so shorter ones count for more. */
+/* How long this function runs, for deciding who waits where: a mean that leans to shorter samples,
+ * as other work on the machine only ever adds, and the floor, what it takes when nothing is in its
+ * way. Many boxes at once slow each other down; the floor still tells that one would do. */
 static void learn(struct invoke_version *v, int64_t sample_ns)
 {
 	int64_t off = sample_ns - v->run_ns;
 
 	v->run_ns = v->run_ns ? v->run_ns + (off < 0 ? off / 2 : off / 32) : sample_ns;
+	if (!v->floor_ns || sample_ns < v->floor_ns)
+		v->floor_ns = sample_ns;
+	else
+		v->floor_ns += (sample_ns - v->floor_ns) / 1024;
 }
 
 /* The head has ended: book it and log it, let the next begin, then tell its caller. en may be

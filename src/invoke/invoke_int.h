@@ -41,6 +41,7 @@ struct invoke_version {
 	unsigned environment_count, starting, waiting_count, busy_count;
 	unsigned unfinished;     /* invocations that hold this version */
 	int64_t run_ns;          /* moving average of recent run times; 0: unknown */
+	int64_t floor_ns;        /* the shortest of late, slowly forgotten; 0: unknown */
 	struct loop_timer timer; /* looks again at what waits */
 	bool retired;
 	uint32_t meter_version;

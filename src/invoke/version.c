@@ -136,16 +136,17 @@ struct invocation *version_take_waiting(struct invoke_version *v)
 	return n;
 }
 
-/* True if those who wait would be served within limit_ns by `boxes` boxes. */
-static bool served_within(const struct invoke_version *v, unsigned boxes, int64_t limit_ns)
+/* True if those who wait would be served within limit_ns by `boxes` boxes, at run_ns each. */
+static bool served_within(
+    const struct invoke_version *v, unsigned boxes, int64_t run_ns, int64_t limit_ns)
 {
 	const struct invocation *head = list_first(&v->waiting, struct invocation, node);
 
-	if (!boxes || !v->run_ns)
+	if (!boxes || !run_ns)
 		return false;
 	if (loop_now_ns(v->function->iv->o.loop) - head->arrived_ns > limit_ns)
 		return false;
-	return (int64_t)v->waiting_count * v->run_ns / boxes < limit_ns;
+	return (int64_t)v->waiting_count * run_ns / boxes < limit_ns;
 }
 
 /* Where the next one goes: very short ones stay together at boxes that are busy, where they wait
@@ -163,7 +164,8 @@ static struct environment *pick(struct invoke_version *v, const struct invocatio
 		if (++looked == BUSY_LOOKED_AT)
 			break;
 	}
-	if (looked && environment_is_short(v) && served_within(v, v->busy_count, PACK_WAIT_NS))
+	if (looked && environment_is_short(v) &&
+	    served_within(v, v->busy_count, v->floor_ns, PACK_WAIT_NS))
 		return NULL;
 	return idle;
 }
@@ -223,8 +225,8 @@ void version_dispatch(struct invoke_version *v)
 	if (!v->waiting_count)
 		return;
 	drop_forgotten(v);
-	soon =
-	    v->waiting_count && served_within(v, v->environment_count - v->starting, SHORT_WAIT_NS);
+	soon = v->waiting_count &&
+	       served_within(v, v->environment_count - v->starting, v->run_ns, SHORT_WAIT_NS);
 	if (v->waiting_count && v->starting < v->waiting_count && !soon)
 		start_more(v);
 	if (v->waiting_count)

@@ -457,7 +457,7 @@ static void short_calls_are_sent_ahead(void **state)
 			boxes[0].handler->on_ready(&boxes[0]);
 		answer(&boxes[0], boxes[0].sent - 1, "1", false);
 	}
-	version->run_ns = 10000;
+	version->run_ns = version->floor_ns = 10000;
 	boxes[0].sent = 0;
 	for (int i = 0; i < 6; i++)
 		call(&c[i], NULL);
@@ -467,7 +467,7 @@ static void short_calls_are_sent_ahead(void **state)
 	assert_int_equal(c[0].done, 1);
 	assert_int_equal(boxes[0].sent, 5);
 	/* A crash: the second has run, those behind it have not. */
-	version->run_ns = 10000;
+	version->run_ns = version->floor_ns = 10000;
 	boxes[0].handler->on_exit(&boxes[0], 9, false);
 	assert_int_equal(c[1].outcome, INVOKE_CRASH);
 	assert_int_equal(c[1].done, 1);

@@ -111,8 +111,9 @@ const struct cli_verb cli_bill = {
     .help =
 	"Adds up the usage ledger: every invocation is in it, with its billed duration rounded\n"
 	"up to a millisecond and the memory of its function. Dollars are by AWS's published\n"
-	"prices for us-east-1, without free tier. A date without time is midnight UTC, and --to\n"
-	"is not included: --from 2026-11-01 --to 2026-12-01 is November.",
+	"prices for us-east-1 without free tier, or by prices.json of the server's data\n"
+	"directory. A date without time is midnight UTC, and --to is not included:\n"
+	"--from 2026-11-01 --to 2026-12-01 is November.",
     .options = table,
     .option_count = ARRAY_SIZE(table),
     .defaults = &(const struct options){.by = "function"},

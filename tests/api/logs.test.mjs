@@ -128,7 +128,7 @@ test('what PutLogEvents refuses', async () => {
 	await rejects(put({ logGroupName: 'none' }, 's', 'x'), 'ResourceNotFoundException', noGroup);
 	await rejects(put(group, 'none', 'x'), 'ResourceNotFoundException', noStream);
 
-	const old = await put(group, 's', { timestamp: now - 15 * DAY, message: 'old' }, { timestamp: now - 14 * DAY - 1000, message: 'old' },
+	const old = await put(group, 's', { timestamp: now - 14 * DAY - HOUR, message: 'old' }, { timestamp: now - 14 * DAY - 1000, message: 'old' },
 		{ timestamp: now - 14 * DAY + HOUR, message: 'kept' });
 	assert.deepEqual(old.rejectedLogEventsInfo, { tooOldLogEventEndIndex: 2 });
 	const fresh = await put(group, 's', 'kept too', { timestamp: now + 3 * HOUR, message: 'future' });

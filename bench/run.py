@@ -33,6 +33,7 @@ def warm_pairs(runtime, files, rounds, connections):
     with lab.Server() as server, lab.NodeServer() as plain:
         ident = server.function("warm", runtime, files)
         url = f"{server.url}/_mayfly/url/{ident}/"
+        lab.wrk(url, 1, 1)  # one box; a cold burst would start one for each connection
         lab.wrk(url, connections, 1)
         lab.wrk(plain.url, connections, 1)
         core = server.core_pid()
@@ -46,6 +47,7 @@ def warm_pairs(runtime, files, rounds, connections):
                 theirs = lab.wrk(plain.url, connections, 1)
             ratios.append((ours, theirs))
             notes.append(cpu)
+        print(f"  environments: {server.status()['environments']}", file=sys.stderr)
     return ratios, notes
 
 

@@ -1,8 +1,8 @@
 """Runs inside a box: becomes a Python function when core says so, then one event after the other.
 
 The loop is: blocking read on descriptor 3, call the handler, write. Several frames may wait in the
-buffer; they are worked on one by one. Layout: ../README.md and src/runtime/frame.h. One file, so
-that the isolated mode of the interpreter (-I) needs no search path for it. Python 3.9 and later.
+buffer; they are worked on one by one. Layout: ../README.md and src/runtime/frame.h. Python 3.9 and
+later.
 """
 import gc
 import importlib
@@ -13,6 +13,12 @@ import struct
 import sys
 import time
 import traceback
+
+# The isolated mode of the interpreter (-I) leaves our own directory out of the search path.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import _mayfly_endpoint  # a name that no function has
+
+del sys.path[0]
 
 INIT, INVOKE = 1, 2
 WARM, READY, INIT_ERROR, RESULT, ERROR = 16, 17, 18, 19, 20
@@ -417,6 +423,7 @@ def become_function(init):
     LambdaContext.log_group_name = environment.get("AWS_LAMBDA_LOG_GROUP_NAME")
     LambdaContext.log_stream_name = environment.get("AWS_LAMBDA_LOG_STREAM_NAME")
     install_logging()
+    _mayfly_endpoint.install()
 
 
 def fail_init(channel, exception):

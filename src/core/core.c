@@ -248,10 +248,15 @@ int core_open(struct core *c, struct err *e)
 
 void core_close(struct core *c)
 {
+	if (c->invoke)
+		invoke_stop(c->invoke);
+	/* Boxes hold listeners of the server, so they go first. */
+	boxes_free(c->boxes);
 	if (c->server)
 		front_close(c->server);
-	boxes_free(c->boxes);
+	/* Callbacks of the last writes still find everything they belong to. */
 	store_close(c->store);
 	logs_close(c->logs);
 	meter_close(c->meter);
+	/* The rest is memory, and the process ends. */
 }

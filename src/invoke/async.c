@@ -186,6 +186,10 @@ static void run(struct event *ev)
 	struct fields f;
 	char arn[320];
 
+	if (ev->async->stopping) { /* it is on disk and runs after the next start */
+		event_free(ev);
+		return;
+	}
 	if (!parse(buf_str(&ev->body), &f)) {
 		log_error("event %s cannot be read and is given up", ev->id);
 		remove_event(ev);
@@ -305,6 +309,12 @@ void async_resume(struct async *a)
 	a->delayed = (uint64_t)left;
 	a->backlog = true;
 	loop_timer_set(a->iv->o.loop, &a->timer, 0);
+}
+
+void async_stop(struct async *a)
+{
+	a->stopping = true;
+	loop_timer_stop(a->iv->o.loop, &a->timer);
 }
 
 void async_free(struct async *a)

@@ -37,9 +37,9 @@ void invoke_resume(struct invoke *iv)
 	async_resume(iv->async);
 }
 
-void invoke_set_ctx(struct invoke *iv, void *ctx)
+void invoke_stop(struct invoke *iv)
 {
-	iv->o.ctx = ctx;
+	async_stop(iv->async);
 }
 
 unsigned invoke_concurrency(const struct invoke *iv)

@@ -47,8 +47,8 @@ struct invoke *invoke_new(const struct invoke_options *o);
 void invoke_free(struct invoke *iv);
 /* Begin to run what a former life left in the event queue; when functions are loaded. */
 void invoke_resume(struct invoke *iv);
-/* Change the context of keys() and resolve(), for set-up in order. */
-void invoke_set_ctx(struct invoke *iv, void *ctx);
+/* Begin no more events: before the boxes go, at the end. Those accepted stay on disk. */
+void invoke_stop(struct invoke *iv);
 unsigned invoke_concurrency(const struct invoke *iv);
 int64_t invoke_reserved_sum(const struct invoke *iv);
 

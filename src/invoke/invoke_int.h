@@ -132,3 +132,4 @@ void report_flush(struct environment *en, struct invocation *n);
 struct async *async_new(struct invoke *iv);
 void async_free(struct async *a);
 void async_resume(struct async *a);
+void async_stop(struct async *a);

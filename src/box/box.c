@@ -36,19 +36,10 @@ bool box_is_frozen(const struct box *b)
 	return b->frozen;
 }
 
-static void close_output(struct box *b)
-{
-	if (b->output.fd < 0)
-		return;
-	loop_io_remove(b->owner->loop, &b->output);
-	close(b->output.fd);
-	b->output.fd = -1;
-}
-
 /* Everything that talks to the inside. The slot stays taken until the spawner has cleared it. */
 static void disconnect(struct box *b)
 {
-	close_output(b);
+	output_close(b);
 	runtime_free(b->runtime);
 	b->runtime = NULL;
 	if (b->endpoint)
@@ -93,6 +84,12 @@ void box_fail(struct box *b, const char *why)
 
 /* ---- the runtime's reports ---- */
 
+/* What a runtime says between box_stop() and its death counts no more. */
+static bool is_stopped(const struct box *b)
+{
+	return b->state == BOX_STOPPING || b->state == BOX_STOPPED;
+}
+
 static void on_warm(void *ctx)
 {
 	struct box *b = ctx;
@@ -102,7 +99,7 @@ static void on_warm(void *ctx)
 		pool_put(b);
 	} else if (b->state == BOX_INITIALISING) {
 		runtime_init(b->runtime, b->spec.init_json);
-	} else {
+	} else if (!is_stopped(b)) {
 		box_fail(b, "the runtime spoke out of turn");
 	}
 }
@@ -111,6 +108,8 @@ static void on_ready(void *ctx)
 {
 	struct box *b = ctx;
 
+	if (is_stopped(b))
+		return;
 	if (b->state != BOX_INITIALISING) {
 		box_fail(b, "the runtime spoke out of turn");
 		return;
@@ -123,7 +122,7 @@ static void on_init_error(void *ctx, struct str type, struct str body)
 {
 	struct box *b = ctx;
 
-	if (b->has_spec)
+	if (b->has_spec && !is_stopped(b))
 		b->handler->on_init_error(b, type, body);
 }
 
@@ -131,7 +130,8 @@ static void on_answer(void *ctx, struct runtime_answer *a)
 {
 	struct box *b = ctx;
 
-	b->handler->on_answer(b, a);
+	if (b->state == BOX_READY)
+		b->handler->on_answer(b, a);
 }
 
 static void on_broken(void *ctx, const char *why)
@@ -139,7 +139,7 @@ static void on_broken(void *ctx, const char *why)
 	struct box *b = ctx;
 
 	/* An orderly close is followed by box-init's word about how the program ended. */
-	if (*why)
+	if (*why && !is_stopped(b))
 		box_fail(b, why);
 }
 
@@ -150,31 +150,6 @@ const struct runtime_handler box_runtime_handler = {
     .on_answer = on_answer,
     .on_broken = on_broken,
 };
-
-void box_drain_output(struct box *b)
-{
-	static char chunk[65536];
-	const uint32_t generation = b->generation;
-	ssize_t n;
-
-	if (b->output.fd < 0)
-		return;
-	/* Bounded, so that a box that floods its output cannot hold the loop. */
-	for (int i = 0; i < 4; i++) {
-		n = read(b->output.fd, chunk, sizeof(chunk));
-		if (n < 0)
-			return;
-		if (n == 0) {
-			close_output(b);
-			return;
-		}
-		if (b->has_spec)
-			b->handler->on_output(b, (struct str){chunk, (size_t)n});
-		if (b->state == BOX_DYING || b->generation != generation ||
-		    (size_t)n < sizeof(chunk))
-			return;
-	}
-}
 
 /* ---- box-init's reports ---- */
 
@@ -202,7 +177,7 @@ static int begin(struct box *b)
 
 static void restart(struct box *b)
 {
-	close_output(b);
+	output_close(b);
 	if (b->program->framed) {
 		runtime_free(b->runtime);
 		b->runtime = NULL;
@@ -226,7 +201,7 @@ static void on_exited(struct box *b, int status)
 	bool oom = kills > b->oom_kills;
 
 	b->oom_kills = kills;
-	box_drain_output(b);
+	output_drain_last(b);
 	if (b->state == BOX_STARTING || b->state == BOX_WARM) {
 		log_warn("box %u: a pre-started %s ended early", b->slot, b->program->name);
 		box_kill(b);
@@ -465,6 +440,8 @@ void box_stop(struct box *b)
 		return;
 	if (b->frozen)
 		thaw(b);
+	/* box-init shares the limit with what it has to kill. */
+	box_set_cpu(b, 0);
 	b->state = BOX_STOPPING;
 	b->restart = false;
 	if (start_order(b, INIT_KILL) < 0)

@@ -1,4 +1,4 @@
-/* What box.c (one box), pool.c (many) and start.c (records to box-init) share. */
+/* What box.c (one box), pool.c (many), start.c (records to box-init) and output.c share. */
 #pragma once
 
 #include "base/list.h"
@@ -30,6 +30,9 @@ struct box {
 	int fds[WIRE_FD_COUNT];
 	struct loop_io control;
 	struct loop_io output;
+	struct loop_timer output_timer; /* set while it is not read: the budget is spent */
+	int64_t output_budget, output_filled_ns, output_told_ns;
+	bool output_midline;
 	struct runtime *runtime;
 	void *endpoint;
 
@@ -91,6 +94,11 @@ void box_fail(struct box *b, const char *why);
 
 /* box.c: what a runtime reports */
 extern const struct runtime_handler box_runtime_handler;
+
+/* output.c */
+int output_open(struct box *b, int *ret_write_end);
+void output_close(struct box *b);
+void output_drain_last(struct box *b); /* its program has ended */
 
 /* start.c */
 int start_program(struct box *b, const char *const *argv, struct str env, uint32_t env_count);

@@ -1,38 +1,14 @@
 /*
- * Starting a program inside a box: the record for box-init, the output pipe and, for framed
- * programs, the channel. Called by box.c.
+ * Starting a program inside a box: the record for box-init and, for framed programs, the
+ * channel. Called by box.c.
  */
-#include <fcntl.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "box/box_int.h"
 
-#define OUTPUT_PIPE_BYTES (256 * 1024)
-
 static struct init_record orders; /* 24 KB: too much for the stack; loop thread only */
-
-static void on_output(struct loop_io *io, uint32_t events)
-{
-	(void)events;
-	box_drain_output(container_of(io, struct box, output));
-}
-
-static int open_output(struct box *b, int *ret_write_end)
-{
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
-	/* A larger pipe lets a chatty program run on while core is busy; less is fine too. */
-	(void)fcntl(ends[1], F_SETPIPE_SZ, OUTPUT_PIPE_BYTES);
-	(void)fd_nonblock(ends[0]);
-	b->output = (struct loop_io){.fd = ends[0], .events = EPOLLIN, .on_ready = on_output};
-	*ret_write_end = ends[1];
-	return loop_io_add(b->owner->loop, &b->output);
-}
 
 static int add_string(struct init_record *r, const char *s, size_t len)
 {
@@ -69,7 +45,7 @@ int start_program(struct box *b, const char *const *argv, struct str env, uint32
 	r = fill(record, argv, env, env_count);
 	if (r < 0)
 		return r;
-	r = open_output(b, &output);
+	r = output_open(b, &output);
 	if (r < 0)
 		return r;
 	if (framed) {

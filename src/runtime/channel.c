@@ -266,11 +266,9 @@ static ssize_t receive_frames(struct channel *c)
 
 static void end(struct channel *c, ssize_t error)
 {
-	/* A box that dies with unread frames in its socket resets it: that is a close, too. */
-	if (error && error != -ECONNRESET)
-		fail(c, strerror((int)-error));
-	else
-		fail(c, c->head_len ? "closed in the middle of a frame" : "");
+	/* A box that dies with unread frames in its socket resets it: that is a close, too. So is
+	 * the end of a program that was killed while it wrote a frame. */
+	fail(c, error && error != -ECONNRESET ? strerror((int)-error) : "");
 }
 
 /* Read what is there, up to a fair share. False when the channel is broken or freed. */

@@ -9,6 +9,7 @@
 #include "service/lambda/lambda_int.h"
 
 #define EVENT_MAX 1048576
+#define CHECK_HERE_MAX 262144 /* larger payloads are checked by a worker */
 #define CLIENT_CONTEXT_MAX 3583
 
 struct running {
@@ -16,6 +17,16 @@ struct running {
 	struct invocation *invocation;
 	struct buf payload;
 	bool old; /* InvokeAsync */
+};
+
+/* Whether a payload is JSON; large ones are looked at by a worker. */
+struct checked {
+	struct loop_work work;
+	struct call *call; /* NULL once the client has gone */
+	const struct lambda_invoke_in *in;
+	struct buf payload;
+	bool ok;
+	size_t at;
 };
 
 /* ---- what is to be run ---- */
@@ -72,15 +83,17 @@ static int find(struct call *c, const char *function_name, const char *qualifier
 
 /* ---- what it is given ---- */
 
-static int check_payload(struct call *c, struct buf *payload, struct err *e)
+/* known: found out by a worker already; otherwise NULL. */
+static int check_payload(
+    struct call *c, struct buf *payload, const struct checked *known, struct err *e)
 {
-	size_t at;
+	size_t at = known ? known->at : 0;
 
 	if (!buf_len(payload)) {
 		buf_puts(payload, "{}");
 		return 0;
 	}
-	if (json_check(buf_str(payload), &at))
+	if (known ? known->ok : json_check(buf_str(payload), &at))
 		return 0;
 	return call_fail(c, e, LAMBDA_INVALID_REQUEST_CONTENT_EXCEPTION,
 	    "Could not parse request body into json: Could not parse payload into json: "
@@ -281,8 +294,8 @@ static int check_options(const struct lambda_invoke_in *in, struct err *e)
 	return 0;
 }
 
-static int dispatch(
-    struct call *c, const struct lambda_invoke_in *in, struct buf *payload, struct err *e)
+static int dispatch(struct call *c, const struct lambda_invoke_in *in, struct buf *payload,
+    const struct checked *known, struct err *e)
 {
 	const char *type = in->invocation_type ? in->invocation_type : "RequestResponse";
 	struct lambda_invoke_out *out = c->out;
@@ -295,7 +308,7 @@ static int dispatch(
 	if (r == 0 && strcmp(type, "Event") == 0)
 		r = check_size(payload, EVENT_MAX, e);
 	if (r == 0)
-		r = check_payload(c, payload, e);
+		r = check_payload(c, payload, known, e);
 	if (r < 0)
 		return r;
 	if (strcmp(type, "DryRun") == 0) {
@@ -307,15 +320,70 @@ static int dispatch(
 	return run(c, in, &ref, v, payload, e);
 }
 
+/* ---- large payloads ---- */
+
+static void check_work(struct loop_work *w)
+{
+	struct checked *k = container_of(w, struct checked, work);
+
+	k->ok = json_check(buf_str(&k->payload), &k->at);
+}
+
+static void check_gone(struct call *c)
+{
+	struct checked *k = c->user;
+
+	k->call = NULL;
+}
+
+static void check_done(struct loop_work *w)
+{
+	struct checked *k = container_of(w, struct checked, work);
+	struct call *c = k->call;
+	struct err e = ERR_INIT;
+	int r;
+
+	if (c) {
+		c->user = NULL;
+		r = dispatch(c, k->in, &k->payload, k, &e);
+		if (r != CALL_PENDING)
+			call_reply(c, r, &e);
+	}
+	buf_done(&k->payload);
+	free(k);
+}
+
+static int check_elsewhere(struct call *c, const struct lambda_invoke_in *in, struct buf *payload)
+{
+	struct lambda *l = c->ctx;
+	struct checked *k = xcalloc(1, sizeof(*k));
+
+	k->call = c;
+	k->in = in;
+	k->payload = *payload;
+	*payload = (struct buf)BUF_INIT;
+	k->work.run = check_work;
+	k->work.done = check_done;
+	c->user = k;
+	call_on_stop(c, check_gone);
+	loop_work_start(l->o.loop, &k->work);
+	return CALL_PENDING;
+}
+
+/* ---- operations ---- */
+
 int lambda_invoke(
     struct call *c, const struct lambda_invoke_in *in, struct lambda_invoke_out *out, struct err *e)
 {
 	_cleanup_buf_ struct buf payload = call_take_body(c);
 
 	(void)out;
-	return dispatch(c, in, &payload, e);
+	if (buf_len(&payload) > CHECK_HERE_MAX)
+		return check_elsewhere(c, in, &payload);
+	return dispatch(c, in, &payload, NULL, e);
 }
 
+/* At most 256 KiB come by this way: see model/limits.json. */
 int lambda_invoke_async(struct call *c, const struct lambda_invoke_async_in *in,
     struct lambda_invoke_async_out *out, struct err *e)
 {
@@ -326,6 +394,6 @@ int lambda_invoke_async(struct call *c, const struct lambda_invoke_async_in *in,
 
 	(void)out;
 	if (r == 0)
-		r = check_payload(c, &payload, e);
+		r = check_payload(c, &payload, NULL, e);
 	return r < 0 ? r : send_event(c, &ref, &payload, true);
 }

@@ -209,7 +209,8 @@ int code_check_source(const struct lambda *l, const struct str *zip, const char 
 
 struct runtime_choice {
 	const struct box_program *program;
-	const char *version; /* "nodejs:20.v20.20.2" */
+	const struct box_program *own_program; /* when the user sets PYTHON… variables */
+	const char *version;                   /* "nodejs:20.v20.20.2" */
 	char arn[160];
 };
 /* What runs this runtime here; 0, or negative with why in e (no code). */

@@ -17,7 +17,7 @@ static json_t *principal_of(const char *text)
 	if (str_has_prefix(p, "arn:aws:iam::") || str_has_prefix(p, "arn:aws:sts::"))
 		return json_pack("{s:s}", "AWS", text);
 	if (str_has_suffix(p, ".amazonaws.com") || str_has_suffix(p, ".amazon.com") ||
-	    str_has_suffix(p, ".aws.internal"))
+	    str_has_suffix(p, ".amazonaws.com.cn"))
 		return json_pack("{s:s}", "Service", text);
 	return NULL;
 }

@@ -22,8 +22,8 @@ struct interpreter {
 	int major, minor;
 	char version[64]; /* "nodejs:20.v20.20.2" */
 	char path[128];
-	const char *argv[8];
-	struct box_program program;
+	const char *argv[8], *own_argv[8];
+	struct box_program program, own_program; /* the second for the user's PYTHON… variables */
 };
 
 static const char *const warm_env[] = {
@@ -38,23 +38,25 @@ static const struct box_program *programs[INTERPRETERS_MAX];
 
 /* ---- finding them ---- */
 
-static void set_argv(struct interpreter *in)
+static void set_program(
+    struct interpreter *in, struct box_program *program, const char **argv, bool own_variables)
 {
 	size_t n = 0;
 
-	in->argv[n++] = in->path;
+	argv[n++] = in->path;
 	if (in->family == FAMILY_PYTHON) {
-		in->argv[n++] = "-I";
-		in->argv[n++] = "-X";
-		in->argv[n++] = "utf8";
-		in->argv[n++] = "/var/runtime/python/bootstrap.py";
+		/* -I shuts out the user's PYTHON… variables, which is wrong if there are any. */
+		argv[n++] = own_variables ? "-s" : "-I";
+		argv[n++] = "-X";
+		argv[n++] = "utf8";
+		argv[n++] = "/var/runtime/python/bootstrap.py";
 	} else {
-		in->argv[n++] = "/var/runtime/node/bootstrap.mjs";
+		argv[n++] = "/var/runtime/node/bootstrap.mjs";
 	}
-	in->program = (struct box_program){
+	*program = (struct box_program){
 	    .name = in->family == FAMILY_PYTHON ? "python" : "node",
 	    .framed = true,
-	    .argv = in->argv,
+	    .argv = argv,
 	    .warm_env = warm_env,
 	};
 }
@@ -83,7 +85,8 @@ static void add(enum family family, const char *version, const char *path)
 	else
 		snprintf(
 		    in->version, sizeof(in->version), "python:%d.%d.v%s", major, minor, version);
-	set_argv(in);
+	set_program(in, &in->program, in->argv, false);
+	set_program(in, &in->own_program, in->own_argv, true);
 	programs[interpreter_count++] = &in->program;
 }
 
@@ -293,10 +296,11 @@ int runtime_find(const char *runtime, const char *region, struct runtime_choice 
 
 	if (in) {
 		ret->program = &in->program;
+		ret->own_program = &in->own_program;
 		ret->version = in->version;
 	} else if (strcmp(runtime, "provided.al2023") == 0 ||
 		   strcmp(runtime, "provided.al2") == 0) {
-		ret->program = &bootstrap;
+		ret->program = ret->own_program = &bootstrap;
 		ret->version = runtime[12] ? "provided:al2023.v1" : "provided:al2.v1";
 	} else {
 		return explain(runtime, k, e);

@@ -33,6 +33,15 @@ static size_t make_variables(const json_t *doc, struct invoke_variable **ret)
 	return n;
 }
 
+static bool has_python_variables(const struct invoke_variable *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strncmp(list[i].name, "PYTHON", 6) == 0)
+			return true;
+	}
+	return false;
+}
+
 void version_start(struct version *v)
 {
 	const json_t *doc = v->doc;
@@ -61,6 +70,8 @@ void version_start(struct version *v)
 	};
 	config.variable_count = make_variables(doc, &variables);
 	config.variables = variables;
+	if (has_python_variables(variables, config.variable_count))
+		config.program = choice.own_program;
 	memcpy(config.code, code_hash(v->code), sizeof(config.code));
 	v->run = invoke_version_new(v->function->run, &config);
 	free(variables);

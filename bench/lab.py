@@ -173,7 +173,7 @@ def wrk(url, connections, seconds, headers=(), script=None):
     for line in out.splitlines():
         if "Requests/sec" in line:
             rate = float(line.split()[1])
-        elif "50%" in line:
+        elif line.strip().startswith("50%"):
             text = line.split()[1]
             unit = {"us": 1, "ms": 1e3, "s": 1e6}
             name = text.lstrip("0123456789.")

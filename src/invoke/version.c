@@ -194,11 +194,26 @@ static bool evict(struct invoke *iv)
 	return true;
 }
 
+/* How many boxes are to be starting now. As long as nobody knows how long the function runs, one
+ * for each that waits; then as many as bring the wait down to a short one, and at least one more,
+ * because the estimate was wrong for those who wait already. */
+static unsigned boxes_needed(const struct invoke_version *v)
+{
+	unsigned up = v->environment_count - v->starting;
+	int64_t run_ns = environment_is_short(v) ? v->floor_ns : v->run_ns;
+	int64_t total = (int64_t)v->waiting_count * run_ns / SHORT_WAIT_NS + 1;
+
+	if (!up || !run_ns || total - (int64_t)up > (int64_t)v->waiting_count)
+		return v->waiting_count;
+	return total > (int64_t)up ? (unsigned)(total - (int64_t)up) : 1;
+}
+
 static void start_more(struct invoke_version *v)
 {
 	struct invoke *iv = v->function->iv;
+	unsigned needed = boxes_needed(v);
 
-	while (v->starting < v->waiting_count) {
+	while (v->starting < needed) {
 		struct err e = ERR_INIT;
 
 		if (environment_new(v, &e))

@@ -3,6 +3,7 @@
  * without rights, network or other files than its three descriptors: 3 the archive, 4 the empty
  * directory, 5 the pipe that takes one struct wire_outcome. Started by the spawner (tree.c).
  */
+#include <locale.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -30,6 +31,8 @@ int main(int argc, char **argv)
 	struct wire_outcome outcome = {0};
 	int64_t limit;
 
+	/* Names in zips are UTF-8; libarchive gives up on what the locale has not. */
+	(void)setlocale(LC_CTYPE, "C.UTF-8");
 	if (argc != 2 || !str_to_int64(str_from(argv[1]), 0, INT64_MAX, &limit)) {
 		fputs("usage: mayfly-unpack LIMIT-BYTES (started by mayfly-spawner)\n", stderr);
 		return 2;

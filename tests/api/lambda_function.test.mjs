@@ -269,6 +269,23 @@ describe('size of code', () => {
 	});
 });
 
+describe('clients that go away', () => {
+	test('in the midst of an upload: no harm, and the name is free or taken as a whole', async () => {
+		const ZipFile = zip({ 'app.py': echo, fill: Buffer.alloc(12_000_000, 'x') });
+		for (const delay of [150, 250, 350, 450, 600, 800]) {
+			const stop = new AbortController();
+			const name = `left-${delay}`;
+			const made = lambda.send(new L.CreateFunctionCommand({ FunctionName: name, ...python(echo), Code: { ZipFile } }),
+				{ abortSignal: stop.signal }).catch((e) => e);
+			setTimeout(() => stop.abort(), delay);
+			await made;
+		}
+		await create('after-all', { Code: { ZipFile } });
+		for (const { FunctionName } of (await send(L.ListFunctionsCommand, {})).Functions.filter((f) => f.FunctionName.startsWith('left-')))
+			assert.equal((await send(L.GetFunctionConfigurationCommand, { FunctionName })).State, 'Active');
+	});
+});
+
 describe('tags', () => {
 	test('round trip', async () => {
 		await create('tagged', { Tags: { a: '1' } });

@@ -54,6 +54,15 @@ describe('RequestResponse', () => {
 		assert.deepEqual(json(r), ['x', r.$metadata.requestId]);
 	});
 
+	test('variables of the interpreters themselves count', async () => {
+		await create('py-own', python('import sys\ndef handler(e, c):\n    return sys.flags.hash_randomization\n',
+			{ Environment: { Variables: { PYTHONHASHSEED: '0' } } }));
+		assert.equal(json(await invoke('py-own')), 0);
+		await create('js-own', node('export const handler = async () => process.throwDeprecation;',
+			{ Environment: { Variables: { NODE_OPTIONS: '--throw-deprecation' } } }));
+		assert.equal(json(await invoke('js-own')), true);
+	});
+
 	test('an own bootstrap too', async () => {
 		const script = `#!/bin/sh
 # exit instead of a loop: no curl in the box

@@ -29,8 +29,20 @@ json_t *function_doc_copy(const struct function *f)
 
 /* ---- CreateFunction ---- */
 
+/* It becomes part of ARNs and of keys in the store. */
+static bool is_region(const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+	return n > 0 && !s[n];
+}
+
 static int check_name(struct call *c, const struct ref *r, struct err *e)
 {
+	if (!is_region(r->region))
+		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "The region that the request is signed for is none: use a name such as "
+		    "us-east-1.");
 	if (r->qualifier)
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
 		    "A new function's name has no qualifier: leave ':%.128s' out.", r->qualifier);

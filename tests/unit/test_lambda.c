@@ -423,6 +423,48 @@ static void load(void **state)
 	assert_int_equal(invoke_reserved_sum(f->invoke), 0);
 }
 
+static void on_blob(void *ctx, int result)
+{
+	struct fixture *f = ctx;
+
+	assert_int_equal(result, 0);
+	f->finished++;
+}
+
+static bool has_blob(struct fixture *f, const char *hex)
+{
+	int fd = store_blob_open(f->store, hex);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static void tidy(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+	struct lambda *l;
+	char other[65];
+
+	memset(other, 'a', 64);
+	other[64] = 0;
+	store_blob_put(f->store, HASH, STR("used"), on_blob, f);
+	assert_true(scratch_wait(f->loop, &f->finished));
+	f->finished = 0;
+	store_blob_put(f->store, other, STR("left over"), on_blob, f);
+	assert_true(scratch_wait(f->loop, &f->finished));
+	f->finished = 0;
+	put(f, KEY "f/", "{\"v\":1,\"Tags\":{},\"LastNumber\":0}");
+	put(f, KEY "v/0", VERSION(""));
+	l = open_with(f, &e);
+	assert_non_null(l);
+	assert_true(has_blob(f, HASH));
+	assert_false(has_blob(f, other));
+	lambda_close(l);
+	assert_true(has_blob(f, HASH));
+}
+
 /* A record that makes no sense stops the start: running without it could do harm. */
 static void refuse(struct fixture *f, const char *key, const char *value)
 {
@@ -467,9 +509,9 @@ int main(void)
 	    cmocka_unit_test(json), cmocka_unit_test(json_depth), cmocka_unit_test(policy_services),
 	    cmocka_unit_test(policy_accounts), cmocka_unit_test(policy_urls),
 	    cmocka_unit_test(policy_refuses), cmocka_unit_test(weights), cmocka_unit_test(runtimes),
-	    cmocka_unit_test(runtime_options), WITH_STORE(load), WITH_STORE(broken_json),
-	    WITH_STORE(broken_future), WITH_STORE(broken_key), WITH_STORE(broken_version),
-	    WITH_STORE(broken_orphan)};
+	    cmocka_unit_test(runtime_options), WITH_STORE(load), WITH_STORE(tidy),
+	    WITH_STORE(broken_json), WITH_STORE(broken_future), WITH_STORE(broken_key),
+	    WITH_STORE(broken_version), WITH_STORE(broken_orphan)};
 
 	return cmocka_run_group_tests(tests, set_runtimes, NULL);
 }

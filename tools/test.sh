@@ -108,7 +108,7 @@ build() {
 	else
 		meson setup "$dir" -Dwerror=true "$@" || return 1
 	fi
-	ninja -C "$dir"
+	ninja -C "$dir" -k 0 # all that is wrong, not only the first
 }
 
 build_sanitized() (

@@ -155,9 +155,9 @@ static void book(struct environment *en, struct invocation *n, const struct repo
 		log_error("the usage ledger cannot be written: is the disk full?");
 }
 
-static void next_begins(struct environment *en)
+static void next_begins(struct environment *en, int64_t start_ns)
 {
-	en->start_ns = time_mono_ns();
+	en->start_ns = start_ns;
 	en->start_wall_ms = time_wall_ms();
 	report_start(en, head(en));
 }
@@ -179,7 +179,7 @@ static void requeue_rest(struct environment *en)
 static void carry_on(struct environment *en)
 {
 	if (en->outstanding)
-		next_begins(en);
+		next_begins(en, en->ended_ns);
 	else
 		go_idle(en);
 }
@@ -215,21 +215,19 @@ static void learn(struct invoke_version *v, int64_t sample_ns)
 		v->floor_ns += (sample_ns - v->floor_ns) / 1024;
 }
 
-/* The head has ended: book it and log it, let the next begin, then tell its caller. en may be
- * gone afterwards. */
+/* The head has ended: book it, log it, tell its caller, then go on. The payload may be the memory
+ * of the box's channel, so the caller is told before the environment can go. */
 static void finish(struct environment *en, enum invoke_outcome outcome, const char *error_type,
     struct buf *payload, void (*after)(struct environment *en))
 {
 	struct invoke_version *v = en->version;
 	struct invocation *n = head(en);
-	struct report r = {.outcome = outcome,
-	    .error_type = error_type,
-	    .duration_ns = time_mono_ns() - en->start_ns,
-	    .init_ns = en->init_ns,
-	    .peak_bytes = box_memory_peak(en->box)};
+	struct report r = {.outcome = outcome, .error_type = error_type, .init_ns = en->init_ns};
 
-	if (outcome == INVOKE_TIMEOUT)
-		r.duration_ns = v->c.timeout_ms * 1000000;
+	en->ended_ns = time_mono_ns();
+	r.duration_ns =
+	    outcome == INVOKE_TIMEOUT ? v->c.timeout_ms * 1000000 : en->ended_ns - en->start_ns;
+	r.peak_bytes = box_memory_peak(en->box);
 	en->init_ns = 0;
 	list_remove(&n->node);
 	en->outstanding--;
@@ -238,10 +236,13 @@ static void finish(struct environment *en, enum invoke_outcome outcome, const ch
 	book(en, n, &r);
 	learn(v, r.duration_ns);
 	en->quiet++;
+	v->unfinished++; /* keep it until we are done with it */
+	invocation_finish(n, outcome, payload);
 	after(en);
 	if (v->waiting_count)
 		version_dispatch(v);
-	invocation_finish(n, outcome, payload);
+	v->unfinished--;
+	version_unref_if_done(v);
 }
 
 static void fail_head(struct environment *en, enum invoke_outcome outcome, const char *type,
@@ -284,7 +285,7 @@ void environment_run(struct environment *en, struct invocation *n)
 	en->outstanding++;
 	if (en->outstanding == 1) {
 		go_busy(en);
-		next_begins(en);
+		next_begins(en, time_mono_ns());
 		alarm_at(en, deadline_ns(en));
 	}
 	if (en->state == ENVIRONMENT_STOPPED) {

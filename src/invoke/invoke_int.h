@@ -68,6 +68,7 @@ struct environment {
 	unsigned outstanding;
 	bool busy;                       /* in version->busy */
 	int64_t start_ns, start_wall_ms; /* of the head */
+	int64_t ended_ns;                /* when the last invocation ended */
 	int64_t init_ns;                 /* of the first init; reported with the first invoke */
 	int64_t idle_since_ns;
 	int64_t drained_ns; /* turn in which its output was read last */

@@ -534,6 +534,27 @@ static void idle_boxes_freeze(void **state)
 	assert_true(boxes[0].frozen);
 }
 
+static void retired_versions_finish_what_runs(void **state)
+{
+	struct invoke_version *old = version;
+	struct caller c, next;
+
+	(void)state;
+	call(&c, NULL);
+	boxes[0].handler->on_ready(&boxes[0]);
+	version = new_version(3000);
+	invoke_version_retire(old);
+	assert_false(boxes[0].dead);
+	call(&next, NULL);
+	assert_int_equal(box_total, 2);
+	answer(&boxes[0], 0, "\"old\"", false);
+	assert_string_equal(c.text, "\"old\"");
+	assert_true(boxes[0].dead);
+	boxes[1].handler->on_ready(&boxes[1]);
+	answer(&boxes[1], 0, "\"new\"", false);
+	assert_string_equal(next.text, "\"new\"");
+}
+
 static void accepted(void *ctx, int result)
 {
 	*(int *)ctx = result;
@@ -579,6 +600,7 @@ int main(void)
 	    T(forgotten_callers_are_not_called),
 	    T(lost_boxes_are_replaced),
 	    T(idle_boxes_freeze),
+	    T(retired_versions_finish_what_runs),
 	    T(events_are_tried_three_times),
 	};
 

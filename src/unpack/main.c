@@ -3,8 +3,8 @@
  * without rights, network or other files than its three descriptors: 3 the archive, 4 the empty
  * directory, 5 the pipe that takes one struct wire_outcome. Started by the spawner (tree.c).
  */
-#include <locale.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <stdio.h>
 #include <unistd.h>
 

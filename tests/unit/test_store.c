@@ -240,7 +240,8 @@ static void blobs_are_files(void **state)
 	struct fixture *f = *state;
 	_cleanup_free_ char *path = xasprintf("%s/blobs/half-written", f->dir);
 	_cleanup_free_ char *db = xasprintf("%s/mayfly.db", f->dir);
-	_cleanup_close_ int fd = -1, other = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd = -1;
+	_cleanup_close_ _unused_ int other = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	int flag = 0, count = 0;
 	struct stat st;
 	char text[8];

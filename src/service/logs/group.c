@@ -43,7 +43,7 @@ int logs_create_log_group(struct call *c, const struct logs_create_log_group_in 
 {
 	struct log_group_id id = group_id(c, in->log_group_name);
 	struct log_tag *tags = call_array(c, (in->tags ? in->tags->count : 0) + 2, struct log_tag);
-	size_t count;
+	size_t count = 0;
 	int r = gather_tags(in, tags, &count, e);
 
 	if (r < 0)

@@ -50,8 +50,8 @@ static int merge(struct call *c, const struct log_group_info *info, const struct
 static int add(struct call *c, struct log_group_id id, const struct logs_tags *more, struct err *e)
 {
 	struct log_group_info info;
-	const struct log_tag *tags;
-	size_t count;
+	const struct log_tag *tags = NULL;
+	size_t count = 0;
 	int r = group_must_exist(c, id, &info, e);
 
 	if (r == 0)

@@ -110,6 +110,17 @@ int fd_write_file(int dirfd, const char *path, const void *data, size_t len, mod
 	return sync_dir(dirfd, path);
 }
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+void fd_refuse_fds(int sock)
+{
+	int no = 0;
+
+	(void)setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
+}
+
 int fd_send_fds(int sock, const void *data, size_t len, const int *fds, size_t count, int flags)
 {
 	union {

@@ -20,6 +20,10 @@ int fd_read_file(int dirfd, const char *path, size_t limit, struct buf *b);
  * fsync, rename, fsync of the directory. mode as for open(2). */
 int fd_write_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
 
+/* Let the other end of this Unix socket send no descriptors (EPERM there). Dropping one that came
+ * unasked closes it in our name, and that may block. Kernels before 6.16 cannot: no error then. */
+void fd_refuse_fds(int sock);
+
 /* One datagram with up to FD_PASS_MAX descriptors. Sent ones stay the caller's. */
 int fd_send_fds(int sock, const void *data, size_t len, const int *fds, size_t count, int flags);
 /* Returns the datagram's length (0: peer closed). Received descriptors are close-on-exec and the

@@ -53,6 +53,7 @@ int start_program(struct box *b, const char *const *argv, struct str env, uint32
 			return -errno;
 		theirs = pair[1];
 		(void)fd_nonblock(pair[0]);
+		fd_refuse_fds(pair[0]);
 		b->runtime = runtime_channel_new(b->owner->loop, pair[0], &box_runtime_handler, b);
 	}
 	pass[0] = output;

@@ -4,6 +4,7 @@
  */
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -63,6 +64,9 @@ int main(int argc, char **argv)
 	int r;
 
 	log_setup("core", LOG_INFO);
+	/* Every function's secrets are in here: no core file, and /proc/PID is root's, not that of
+	 * another installation's core, which has the same user. */
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (config_parse(&core.config, argc, argv, &e) < 0 || watch_signals(&signals) < 0) {
 		log_error("%s", e.msg);
 		return CORE_EXIT_CONFIG;

@@ -146,6 +146,7 @@ void core_start(struct spawner *s)
 	r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 	if (r == 0) {
 		setsockopt(ends[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+		fd_refuse_fds(ends[0]);
 		r = spawn(s, ends[1]);
 		close(ends[1]);
 		s->core.socket = ends[0];

@@ -144,7 +144,8 @@ static int open_program(const char *given, const char *name, const char *room, s
 	return fd < 0 ? err_sys(e, errno, "opening %s", given ? given : path) : fd;
 }
 
-/* A directory of DATA that root or core owns; whoever else owns it does not get our trust. */
+/* A directory of DATA that root or core owns; whoever else owns it does not get our trust. Users of
+ * the host get into none of them: functions' code is nobody's business. */
 static int own_dir(int data, const char *name, uint32_t owner, mode_t mode, struct err *e)
 {
 	bool made = mkdirat(data, name, 0700) == 0;
@@ -153,12 +154,13 @@ static int own_dir(int data, const char *name, uint32_t owner, mode_t mode, stru
 
 	if (fd < 0)
 		return err_sys(e, errno, "opening %s/ in the data directory", name);
-	if (made && (fchown(fd, owner, owner) < 0 || fchmod(fd, mode) < 0))
+	if ((made && fchown(fd, owner, ID_CORE) < 0) || fstat(fd, &st) < 0)
 		goto undo;
-	if (fstat(fd, &st) < 0)
+	if (st.st_uid == owner && !(st.st_mode & 0022)) {
+		if (fchown(fd, owner, ID_CORE) == 0 && fchmod(fd, mode) == 0)
+			return fd;
 		goto undo;
-	if (st.st_uid == owner && !(st.st_mode & 0022))
-		return fd;
+	}
 	close(fd);
 	return err_set(e, EPERM,
 	    "%s/ in the data directory belongs to user %u, not %u; move it away", name, st.st_uid,
@@ -200,7 +202,7 @@ static int open_dirs(struct spawner *s, const struct options *o, char instance[4
 	if (s->data < 0)
 		return s->data;
 	snprintf(instance, 40, "%lx-%lx", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
-	s->code = own_dir(s->data, "code", 0, 0755, e);
+	s->code = own_dir(s->data, "code", 0, 0750, e);
 	s->images = s->code < 0 ? s->code : own_dir(s->data, "tmp", 0, 0700, e);
 	s->blobs = s->images < 0 ? s->images : own_dir(s->data, "blobs", ID_CORE, 0700, e);
 	return s->blobs < 0 ? s->blobs : 0;

@@ -65,8 +65,9 @@ static int system_tree(const char *root, struct err *e)
 			target[n > 0 ? n : 0] = '\0';
 			r = symlink(target, to) < 0 ? err_sys(e, errno, "linking %s", to) : 0;
 		} else {
-			r = mkdir(to, 0755) < 0 ? err_sys(e, errno, "making %s", to)
-						: bind_tree(from, to, READ_ONLY, e);
+			r = mkdir(to, 0755) < 0
+				? err_sys(e, errno, "making %s", to)
+				: bind_tree(from, to, READ_ONLY | MOUNT_ATTR_NODEV, e);
 		}
 	}
 	return r;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
+#include <netinet/in.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -80,10 +82,37 @@ static void refuse_namespaces(scmp_filter_ctx c)
 	must(seccomp_rule_add(c, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "clone3");
 }
 
+/* Of IPv4 and IPv6: TCP, UDP and ping. Each other kind is a protocol of its own in the kernel, and
+ * asking for it may load a module. High halves of arguments, which the kernel ignores, count as
+ * large numbers here, so that they lead nowhere. */
+static void refuse_transports(scmp_filter_ctx c, unsigned long family)
+{
+	const unsigned type = SCMP_ACT_ERRNO(ESOCKTNOSUPPORT),
+		       protocol = SCMP_ACT_ERRNO(EPROTONOSUPPORT);
+
+	for (unsigned long t = SOCK_RDM; t < 16; t++)
+		must(seccomp_rule_add(c, type, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, family),
+			 SCMP_A1(SCMP_CMP_MASKED_EQ, 15, t)),
+		    "socket type");
+	must(seccomp_rule_add(c, protocol, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, family),
+		 SCMP_A2(SCMP_CMP_EQ, IPPROTO_DCCP)),
+	    "socket protocol");
+	/* SCTP, UDP-Lite, L2TP, SMC, MPTCP and what comes after them. */
+	must(seccomp_rule_add(c, protocol, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, family),
+		 SCMP_A2(SCMP_CMP_GT, IPPROTO_ICMPV6)),
+	    "socket protocol");
+}
+
 /* Unix, IPv4, IPv6 and route netlink (getifaddrs) are left. */
 static void refuse_sockets(scmp_filter_ctx c)
 {
 	const unsigned act = SCMP_ACT_ERRNO(EAFNOSUPPORT);
+
+	/* Creates sockets of any family before it finds that most cannot be paired. */
+	must(seccomp_rule_add(c, act, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX)),
+	    "socketpair");
+	refuse_transports(c, AF_INET);
+	refuse_transports(c, AF_INET6);
 
 	for (unsigned long family = 3; family < AF_NETLINK; family++)
 		if (family != AF_INET6)
@@ -105,6 +134,25 @@ static void refuse_terminal_input(scmp_filter_ctx c)
 		must(seccomp_rule_add(c, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
 			 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, requests[i])),
 		    "ioctl");
+}
+
+/* Whoever drops the last reference to a lingering TCP socket waits in close(2), for as long as the
+ * box likes: core would, if one were sent to it. A reset instead of an orderly close is all that
+ * SO_LINGER is good for otherwise, so it succeeds and does nothing. */
+static void ignore_linger(scmp_filter_ctx c)
+{
+	must(seccomp_rule_add(c, SCMP_ACT_ERRNO(0), SCMP_SYS(setsockopt), 2,
+		 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, SOL_SOCKET),
+		 SCMP_A2(SCMP_CMP_MASKED_EQ, 0xffffffffUL, SO_LINGER)),
+	    "setsockopt");
+}
+
+/* Core stays tied to the life of the spawner. */
+static void keep_death_signal(scmp_filter_ctx c)
+{
+	must(seccomp_rule_add(c, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1,
+		 SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffUL, PR_SET_PDEATHSIG)),
+	    "prctl");
 }
 
 static void print(scmp_filter_ctx c, const char *name)
@@ -148,6 +196,10 @@ int main(int argc, char **argv)
 		refuse_namespaces(c);
 		refuse_sockets(c);
 	}
+	if (strcmp(name, "box") == 0)
+		ignore_linger(c);
+	else
+		keep_death_signal(c);
 	if (strcmp(name, "core") == 0)
 		must(seccomp_rule_add(c, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
 			 SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)),

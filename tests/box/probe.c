@@ -182,6 +182,37 @@ static void attempts_kernel(void)
 	tried("try_netfilter", socket(AF_NETLINK, SOCK_RAW, 12));
 }
 
+/* Around the list of socket families: by socketpair(2), which creates before it refuses; by high
+ * halves of arguments, which filters see and the kernel does not; by other transports. */
+static void attempts_sockets(void)
+{
+	const long high = 1L << 32;
+	struct linger wait = {.l_onoff = 1, .l_linger = 3600}, kept = {0};
+	socklen_t len = sizeof(kept);
+	int pair[2], fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	tried("try_pair_vsock", socketpair(40, SOCK_STREAM, 0, pair));
+	tried("try_pair_packet", socketpair(AF_PACKET, SOCK_DGRAM, 0, pair));
+	tried("try_pair_tipc", socketpair(30, SOCK_STREAM, 0, pair));
+	tried("try_pair_unix", socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	tried("try_high_vsock", syscall(SYS_socket, high | 40, SOCK_STREAM, 0));
+	tried("try_high_alg", syscall(SYS_socket, high | 38, SOCK_SEQPACKET, 0));
+	tried("try_high_netfilter", syscall(SYS_socket, AF_NETLINK, SOCK_RAW, high | 12));
+	tried("try_mptcp", socket(AF_INET, SOCK_STREAM, 262));
+	tried("try_high_mptcp", syscall(SYS_socket, AF_INET, SOCK_STREAM, high | 262));
+	tried("try_sctp", socket(AF_INET6, SOCK_STREAM, 132));
+	tried("try_udplite", socket(AF_INET, SOCK_DGRAM, 136));
+	tried("try_dccp", socket(AF_INET, 6, 33));
+	tried("try_seqpacket", socket(AF_INET, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+	tried("try_udp", socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	/* Allowed and without effect, in both spellings. */
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &wait, len);
+	syscall(SYS_setsockopt, (long)fd, high | SOL_SOCKET, high | SO_LINGER, &wait, len);
+	put("linger_read", getsockopt(fd, SOL_SOCKET, SO_LINGER, &kept, &len));
+	put("linger_kept", kept.l_onoff);
+	close(fd);
+}
+
 static void attempts_files(void)
 {
 	tried("try_write_usr", make_file("/usr/bin/evil"));
@@ -239,6 +270,7 @@ static void look(void)
 	attempts_mount();
 	attempts_process();
 	attempts_kernel();
+	attempts_sockets();
 	attempts_files();
 	printf("}\n");
 }

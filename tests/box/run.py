@@ -181,10 +181,13 @@ REFUSED = {
         try_shadow try_sys try_disk try_loop""",
     22: "try_setuid_0 try_setgid_0",
     38: "try_clone3 try_statmount",
-    97: "try_packet_socket try_alg_socket try_vsock try_netfilter",
+    97: """try_packet_socket try_alg_socket try_vsock try_netfilter try_pair_vsock try_pair_packet
+        try_pair_tipc try_high_vsock try_high_alg try_high_netfilter""",
+    93: "try_mptcp try_high_mptcp try_sctp try_udplite try_dccp",
+    94: "try_seqpacket",
     EACCES: "try_userns_limit try_core_pattern try_nice try_write_etc",
     EROFS: "try_write_usr try_write_task try_write_opt try_write_root try_write_dev",
-    0: "try_write_tmp connect_api connect_endpoint",
+    0: "try_write_tmp connect_api connect_endpoint try_pair_unix try_udp linger_read linger_kept",
     111: "connect_host connect_alias",
     101: "connect_world",
 }
@@ -279,13 +282,21 @@ def scenario_self(m):
                  and "ids" not in line)
     want = {"fork": EPERM, "exec": EPERM, "execveat": EPERM, "unshare": EPERM, "mount": EPERM,
             "root write": EROFS, "data write": 0, "code write": EACCES, "code rename": EPERM,
-            "tmp open": EACCES, "host proc": ENOENT, "usr": 0, "home": ENOENT}
+            "tmp open": EACCES, "host proc": ENOENT, "usr": 0, "home": ENOENT, "vfork": EPERM,
+            "clone3": 38, "clone vm": EPERM, "setns": EPERM, "setuid": EPERM, "capset": EPERM,
+            "ptrace": EPERM, "memory of others": EPERM, "bpf": EPERM, "io_uring": EPERM,
+            "keyctl": EPERM, "perf": EPERM, "userfaultfd": EPERM, "mknod": EPERM,
+            "open by handle": EPERM, "death signal": EPERM, "statmount": 38, "packet": 97,
+            "vsock": 97, "alg": 97, "netfilter": 97, "vsock pair": 97, "mptcp": 93, "raw": EPERM,
+            "inet": 0, "thread": 0, "cgroup write": EACCES, "no_new_privs": 1,
+            "lifted rlimit": EPERM}
     for name, errno in want.items():
         same("core: " + name, int(facts[name]), errno)
 
 
 def scenario_disorder(m):
-    for which in ("short", "slot", "twice", "stranger"):
+    for which in ("short", "slot", "twice", "stranger", "kind", "memory", "layers", "descriptor",
+                  "requests"):
         m.start("disorder", which)
         first = m.read("HELLO")[-1].split()[2]
         start = time.time()
@@ -341,6 +352,8 @@ def scenario_modes(m):
     same("modes", modes, {"f": "0o644", "x": "0o755", "d": "0o755", "suid": "0o755",
                           "w": "0o644", "": "0o755"})
     same("owner of the tree", os.stat(top).st_uid, 0)
+    for private in ("code", "blobs", "tmp", "root"):  # from users of the host
+        same(f"others in {private}/", os.stat(f"{m.dir}/{private}").st_mode & 0o007, 0)
     m.stop()
 
 

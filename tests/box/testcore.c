@@ -5,9 +5,14 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -396,6 +401,16 @@ static void scenario_unpack(const uint8_t *hashes, uint32_t count, uint64_t limi
 }
 
 /* Break a rule of the wire: the spawner has to kill us. */
+/* Newer kernels let the spawner refuse descriptors: nothing to be killed for then. */
+static void send_descriptor(void)
+{
+	struct wire_msg m = {.kind = WIRE_BOX_MAKE};
+	int fd = 0, r = fd_send_fds(CORE_FD_SPAWNER, &m, sizeof(m), &fd, 1, 0);
+
+	if (r == -EPERM)
+		raise(SIGKILL);
+}
+
 static void scenario_disorder(const char *which)
 {
 	struct wire_msg m = {.kind = WIRE_BOX_ASSIGN, .memory_mb = 128, .tmp_mb = 512};
@@ -410,11 +425,84 @@ static void scenario_disorder(const char *which)
 		m.kind = WIRE_BOX_MAKE;
 		tell(m);
 		tell(m);
+	} else if (strcmp(which, "kind") == 0) {
+		m.kind = WIRE_HELLO;
+		tell(m);
+	} else if (strcmp(which, "memory") == 0) {
+		m.memory_mb = WIRE_MEMORY_MB_MAX + 1;
+		tell(m);
+	} else if (strcmp(which, "layers") == 0) {
+		m.layer_count = WIRE_LAYERS_MAX + 1;
+		tell(m);
+	} else if (strcmp(which, "descriptor") == 0) {
+		send_descriptor();
+	} else if (strcmp(which, "requests") == 0) {
+		m.kind = WIRE_CODE_DELETE;
+		for (int i = 0; i < 1000; i++)
+			send(CORE_FD_SPAWNER, &m, sizeof(m), MSG_NOSIGNAL);
 	} else {
 		m.generation = 99;
 		tell(m);
 	}
 	pause();
+}
+
+static void *nothing(void *p)
+{
+	return p;
+}
+
+static void say(const char *what, long r)
+{
+	printf("SELF %s %d\n", what, r < 0 ? errno : 0);
+}
+
+static void try_calls(void)
+{
+	const struct rlimit more = {1 << 20, 1 << 20};
+	pthread_t thread;
+	int pair[2];
+
+	say("vfork", syscall(SYS_vfork));
+	say("clone3", syscall(SYS_clone3, NULL, 0));
+	say("clone vm", syscall(SYS_clone, CLONE_VM | SIGCHLD, 0, 0, 0, 0));
+	say("setns", syscall(SYS_setns, 3, 0));
+	say("setuid", syscall(SYS_setuid, 0));
+	say("capset", syscall(SYS_capset, NULL, NULL));
+	say("ptrace", syscall(SYS_ptrace, 0, 0, 0, 0));
+	say("memory of others", syscall(SYS_process_vm_writev, getpid(), NULL, 0, NULL, 0, 0));
+	say("bpf", syscall(SYS_bpf, 0, NULL, 0));
+	say("io_uring", syscall(SYS_io_uring_setup, 1, NULL));
+	say("keyctl", syscall(SYS_keyctl, 0, -3, 1));
+	say("perf", syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0));
+	say("userfaultfd", syscall(SYS_userfaultfd, 0));
+	say("mknod", mknod("/data/device", S_IFBLK | 0600, 0));
+	say("open by handle", syscall(SYS_open_by_handle_at, -1, NULL, 0));
+	say("death signal", prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0));
+	say("statmount", syscall(457, NULL, NULL, 0, 0));
+	say("packet", socket(AF_PACKET, SOCK_RAW, 0));
+	say("vsock", socket(40, SOCK_STREAM, 0));
+	say("alg", socket(38, SOCK_SEQPACKET, 0));
+	say("netfilter", socket(AF_NETLINK, SOCK_RAW, 12));
+	say("vsock pair", socketpair(40, SOCK_STREAM, 0, pair));
+	say("mptcp", socket(AF_INET, SOCK_STREAM, 262));
+	say("raw", socket(AF_INET, SOCK_RAW, 1));
+	say("inet", socket(AF_INET, SOCK_STREAM, 0));
+	errno = pthread_create(&thread, NULL, nothing, NULL);
+	say("thread", errno ? -1 : 0);
+	say("lifted rlimit", setrlimit(RLIMIT_NICE, &more));
+	printf("SELF no_new_privs %d\n", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+}
+
+/* What was opened for reading stays so: /proc/self/fd is no way to open it again for writing. */
+static void try_cgroup(void)
+{
+	struct tbox b;
+	char path[40];
+
+	box_make(&b, 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", b.fds[WIRE_FD_OOM]);
+	say("cgroup write", open(path, O_WRONLY | O_CLOEXEC));
 }
 
 /* What core itself must not be able to do. */
@@ -443,6 +531,8 @@ static void scenario_self(void)
 	printf("SELF host proc %d\n", access("/proc/1", F_OK) < 0 ? errno : 0);
 	printf("SELF usr %d\n", access("/usr/lib", F_OK) < 0 ? errno : 0);
 	printf("SELF home %d\n", access("/root", F_OK) < 0 ? errno : 0);
+	try_calls();
+	try_cgroup();
 }
 
 static void play(int argc, char **argv)

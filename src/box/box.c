@@ -64,6 +64,7 @@ void box_kill(struct box *b)
 	if (b->state == BOX_DYING)
 		return;
 	pool_forget(b);
+	list_remove(&b->begun_node);
 	if (b->state != BOX_MAKING)
 		disconnect(b);
 	b->has_spec = false;
@@ -115,6 +116,7 @@ static void on_ready(void *ctx)
 		return;
 	}
 	b->state = BOX_READY;
+	list_remove(&b->begun_node);
 	b->handler->on_ready(b);
 }
 
@@ -357,6 +359,7 @@ void box_gone(struct box *b)
 	if (b->state != BOX_DYING && b->has_spec)
 		b->handler->on_dead(b, "the box was killed");
 	pool_forget(b);
+	list_remove(&b->begun_node);
 	disconnect(b);
 	bs->slots[b->slot] = NULL;
 	bs->count--;
@@ -383,6 +386,27 @@ static void take_spec(
 	b->has_spec = true;
 }
 
+/* A start takes some 30 ms of CPU; whatever has not finished by then waits for something else. */
+#define BEGUN_NS (100 * (int64_t)1000000)
+#define BEGUN_PER_CPU 2
+
+bool boxes_may_start(struct boxes *bs, const struct box_spec *spec)
+{
+	const unsigned most = BEGUN_PER_CPU * spawn_hello(bs->spawn)->cpus;
+	int64_t now = loop_now_ns(bs->loop);
+	unsigned young = 0;
+
+	if (spec->program->framed && !spec->fresh && pool_has(bs, spec->program))
+		return true;
+	list_for_each (n, &bs->begun) {
+		if (list_entry(n, struct box, begun_node)->begun_ns < now - BEGUN_NS)
+			break;
+		if (++young >= most)
+			return false;
+	}
+	return true;
+}
+
 struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struct box_handler *h,
     void *ctx, struct err *e)
 {
@@ -402,6 +426,10 @@ struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struc
 		return NULL;
 	}
 	take_spec(b, spec, h, ctx);
+	if (!b->was_warm) {
+		b->begun_ns = loop_now_ns(bs->loop);
+		list_push_front(&bs->begun, &b->begun_node);
+	}
 	if (b->state != BOX_MAKING)
 		assign(b);
 	return b;

@@ -67,6 +67,9 @@ struct box_handler {
 	void (*on_dead)(struct box *b, const char *why);
 };
 
+/* False while as many as the machine can start at a time have begun a moment ago: more would only
+ * make all of them late. A pre-started one, if there is one, can always be taken. */
+bool boxes_may_start(struct boxes *bs, const struct box_spec *spec);
 /* Take or make a box for the spec (copied). Returns NULL when no slot is free (-EAGAIN in e).
  * The first callback comes later, from the loop. */
 struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struct box_handler *h,

@@ -22,6 +22,8 @@ struct box {
 	struct boxes *owner;
 	struct list node; /* in boxes.all */
 	struct list pool_node;
+	struct list begun_node; /* in boxes.begun until it is ready or gone */
+	int64_t begun_ns;
 	uint32_t slot, generation;
 	enum box_state state;
 	bool was_warm, frozen, has_spec;
@@ -64,6 +66,7 @@ struct boxes {
 	struct boxes_options options;
 	struct runtime_api *api;
 	struct list all;
+	struct list begun; /* starting for somebody, without an interpreter, newest first */
 	unsigned count;
 	struct box **slots; /* by slot, boxes_max of them */
 	uint32_t slot_count, slot_next, generation;
@@ -80,6 +83,7 @@ struct boxes {
 /* pool.c */
 struct box *pool_new_box(struct boxes *bs); /* NULL: no slot */
 struct box *pool_take(struct boxes *bs, const struct box_program *program);
+bool pool_has(const struct boxes *bs, const struct box_program *program);
 void pool_put(struct box *b);    /* a blank or warm box without spec is ready */
 void pool_forget(struct box *b); /* out of its pool, if in one */
 void pool_schedule(struct boxes *bs);

@@ -66,6 +66,7 @@ struct box *pool_new_box(struct boxes *bs)
 	for (size_t i = 0; i < WIRE_FD_COUNT; i++)
 		b->fds[i] = -1;
 	list_init(&b->pool_node);
+	list_init(&b->begun_node);
 	list_push_back(&bs->all, &b->node);
 	bs->slots[slot] = b;
 	bs->slot_next = (slot + 1) % bs->slot_count;
@@ -80,6 +81,14 @@ static struct pool *pool_of(struct boxes *bs, const struct box_program *program)
 		if (bs->pools[i].program == program)
 			return &bs->pools[i];
 	return NULL;
+}
+
+bool pool_has(const struct boxes *bs, const struct box_program *program)
+{
+	for (size_t i = 0; i < bs->pool_count; i++)
+		if (bs->pools[i].program == program && bs->pools[i].ready_count)
+			return true;
+	return false;
 }
 
 struct box *pool_take(struct boxes *bs, const struct box_program *program)
@@ -240,6 +249,7 @@ struct boxes *boxes_new(struct loop *l, int spawn_fd, const struct boxes_options
 	bs->loop = l;
 	bs->options = *o;
 	list_init(&bs->all);
+	list_init(&bs->begun);
 	bs->spawn = spawn_new(l, spawn_fd, &handler, bs, e);
 	if (!bs->spawn) {
 		free(bs);

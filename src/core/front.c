@@ -18,8 +18,21 @@ static enum owner owner_of(const struct http_request *r)
 	return url_is_host(http_header(r, "host")) ? OWNER_URL : OWNER_AWS;
 }
 
+/* What runs may finish, so nobody else may begin; SDKs try again after a 503. No body: it would be
+ * JSON for some and XML for others. */
+static void refuse(struct http_request *r)
+{
+	static const struct http_header retry = {{"Retry-After", 11}, {"1", 1}};
+
+	http_reply(r, 503, &retry, 1, STR(""));
+}
+
 static void on_head(struct http_request *r)
 {
+	if (parts->draining && owner_of(r) != OWNER_PAGES) {
+		refuse(r);
+		return;
+	}
 	switch (owner_of(r)) {
 	case OWNER_AWS: aws_on_head(parts->aws, r); break;
 	case OWNER_URL: url_on_head(parts->lambda, r); break;

@@ -21,6 +21,7 @@ struct front_parts {
 	struct invoke *invoke;
 	struct boxes *boxes;
 	bool dev;
+	bool draining; /* the server is stopping: nothing new is begun */
 };
 
 /* The parts are filled in before the loop runs; the struct is the caller's. */

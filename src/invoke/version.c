@@ -213,7 +213,7 @@ static void start_more(struct invoke_version *v)
 	struct invoke *iv = v->function->iv;
 	unsigned needed = boxes_needed(v);
 
-	while (v->starting < needed) {
+	while (v->starting < needed && boxes_may_start(iv->o.boxes, &v->spec)) {
 		struct err e = ERR_INIT;
 
 		if (environment_new(v, &e))

@@ -6,8 +6,10 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -72,6 +74,15 @@ class Server(lab.Server):
                 raise AssertionError(f"waited in vain for {what}: {self.text()[-4000:]}")
             time.sleep(0.005)
 
+    def settle(self):
+        """Wait until the pools are full."""
+        last, since = None, time.monotonic()
+        while time.monotonic() < since + 0.5:
+            now = (self.status()["boxes"], self.status()["pooled_boxes"], len(self.box_pids()))
+            if now != last:
+                last, since = now, time.monotonic()
+            time.sleep(0.02)
+
     def text(self):
         return (self.data / "log").read_text(errors="replace")
 
@@ -87,18 +98,19 @@ class Server(lab.Server):
     def kill_core(self):
         """Returns the milliseconds from the signal until health is answered again."""
         pid = self.core_pid()
+        handle = os.pidfd_open(pid)
         start = time.perf_counter()
         os.kill(pid, signal.SIGKILL)
+        select.select([handle], [], [])
+        os.close(handle)
         while True:
-            try:
-                # Of the new core: the old one may still hold the listener for a moment.
-                if self.health(timeout=5) and self.core_pid() != pid:
-                    return (time.perf_counter() - start) * 1e3
-            except (OSError, RuntimeError, http_error):
-                pass
+            with contextlib.suppress(OSError):
+                with socket.create_connection(("127.0.0.1", self.port), timeout=20) as s:
+                    s.sendall(b"GET /_mayfly/health HTTP/1.1\r\nHost: x\r\n\r\n")
+                    if s.recv(1000).startswith(b"HTTP/1.1 200 "):
+                        return (time.perf_counter() - start) * 1e3
             if time.perf_counter() - start > 20:
                 raise AssertionError("core did not come back: " + self.text()[-4000:])
-            time.sleep(0.001)
 
     def __exit__(self, *_):
         if self.process and self.process.poll() is None:
@@ -194,9 +206,6 @@ class Server(lab.Server):
                 if str(self.dir) in backing or self.data.name in backing:
                     found.append(name)
         return found
-
-
-http_error = __import__("http.client").client.HTTPException
 
 
 class Answer:

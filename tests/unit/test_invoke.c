@@ -29,6 +29,13 @@ static size_t log_len;
 static struct meter_usage booked[64];
 static unsigned booked_count;
 
+bool boxes_may_start(struct boxes *bs, const struct box_spec *spec)
+{
+	(void)bs;
+	(void)spec;
+	return true;
+}
+
 struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struct box_handler *h,
     void *ctx, struct err *e)
 {

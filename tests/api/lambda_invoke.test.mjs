@@ -195,15 +195,17 @@ describe('Event', () => {
 
 describe('throttling', () => {
 	test('reserved concurrency 0 and 1', async () => {
-		await send(L.PutFunctionConcurrencyCommand, { FunctionName: 'slow', ReservedConcurrentExecutions: 0 });
-		const e = await rejects(invoke('slow', '{"s":0}'), 'TooManyRequestsException', 'Rate Exceeded.');
+		// A function of its own: what an earlier test left running would count.
+		await create('throttled', python(slow, { Timeout: 5 }));
+		await send(L.PutFunctionConcurrencyCommand, { FunctionName: 'throttled', ReservedConcurrentExecutions: 0 });
+		const e = await rejects(invoke('throttled', '{"s":0}'), 'TooManyRequestsException', 'Rate Exceeded.');
 		assert.equal(e.$metadata.httpStatusCode, 429);
 		assert.equal(e.Reason, 'ReservedFunctionConcurrentInvocationLimitExceeded');
 		assert.equal(e.retryAfterSeconds, '1');
-		await send(L.PutFunctionConcurrencyCommand, { FunctionName: 'slow', ReservedConcurrentExecutions: 1 });
-		const two = await Promise.allSettled([invoke('slow', '{"s":0.5}'), invoke('slow', '{"s":0.5}')]);
+		await send(L.PutFunctionConcurrencyCommand, { FunctionName: 'throttled', ReservedConcurrentExecutions: 1 });
+		const two = await Promise.allSettled([invoke('throttled', '{"s":0.5}'), invoke('throttled', '{"s":0.5}')]);
 		assert.deepEqual(two.map((r) => r.status).sort(), ['fulfilled', 'rejected']);
-		await send(L.DeleteFunctionConcurrencyCommand, { FunctionName: 'slow' });
+		await send(L.DeleteFunctionConcurrencyCommand, { FunctionName: 'throttled' });
 	});
 });
 

@@ -107,6 +107,7 @@ void aws_on_head(struct aws *a, struct http_request *r)
 	q->refused = look_at_head(q, &q->refusal) < 0;
 	q->call.op = q->route.op;
 	r->body_limit = body_max(q);
+	r->known = !q->refused && (q->is_signed || a->config.dev);
 	if (announced_too_large(r, r->body_limit))
 		refuse_too_large(q);
 }

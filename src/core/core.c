@@ -34,6 +34,8 @@
 /* Boxes get keys for longer than they live; a box is given back long before. */
 #define BOX_KEYS_S (36 * 3600)
 #define WORKERS 4
+/* To the AWS endpoint of one box. SDKs keep 50 at most. */
+#define BOX_CONNECTIONS_MAX 64
 
 /* ---- what lower layers ask of upper ones ---- */
 
@@ -41,9 +43,11 @@ static void *open_endpoint(void *ctx, int listen_fd)
 {
 	struct core *c = ctx;
 	struct err e = ERR_INIT;
-	struct http_listener *l = http_listen(c->server, listen_fd, NULL, &e);
+	struct http_listener *l = http_listen(c->box_server, listen_fd, NULL, &e);
 
-	if (!l)
+	if (l)
+		http_listener_limit(l, BOX_CONNECTIONS_MAX);
+	else
 		log_error("a box has no AWS endpoint: %s", e.msg);
 	return l;
 }
@@ -236,6 +240,7 @@ int core_open(struct core *c, struct err *e)
 	if (r < 0)
 		return r;
 	c->server = front_open(&c->parts, c->loop);
+	c->box_server = front_open(&c->parts, c->loop);
 	r = open_invoke(c, e);
 	if (r == 0)
 		r = open_services(c, e);
@@ -252,6 +257,8 @@ void core_close(struct core *c)
 		invoke_stop(c->invoke);
 	/* Boxes hold listeners of the server, so they go first. */
 	boxes_free(c->boxes);
+	if (c->box_server)
+		front_close(c->box_server);
 	if (c->server)
 		front_close(c->server);
 	/* Callbacks of the last writes still find everything they belong to. */

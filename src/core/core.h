@@ -12,6 +12,8 @@ struct core {
 	struct logs *logs;
 	struct meter *meter;
 	struct http_server *server;
+	struct http_server
+	    *box_server; /* the AWS endpoints of boxes: they cannot use up `server` */
 	struct boxes *boxes;
 	struct invoke *invoke;
 	struct lambda *lambda;

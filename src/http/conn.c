@@ -15,8 +15,23 @@
 #define KEEP_CAPACITY 65536 /* buffers larger than this are not kept between requests */
 #define DRAIN_MS 1000
 #define BODY_LIMIT_DEFAULT (1u << 20)
+#define BODY_FREE 16384 /* so much of each body counts against no budget */
 
 static void begin_closing(struct http_conn *c, bool linger);
+
+/* A byte now and then keeps a body alive only if they add up. */
+static int64_t body_patience(const struct http_conn *c, int64_t usual_ns)
+{
+	uint32_t rate = c->server->limits.body_rate_min;
+	int64_t earned_ns, spent_ns = loop_now_ns(c->server->loop) - c->body_began_ns;
+
+	if (!rate || !usual_ns)
+		return usual_ns;
+	earned_ns = usual_ns + (int64_t)(c->body_got * 1000 / rate) * 1000000 - spent_ns;
+	if (earned_ns < usual_ns)
+		return earned_ns > 1000000 ? earned_ns : 1000000;
+	return usual_ns;
+}
 
 void conn_wait(struct http_conn *c, enum conn_wait what)
 {
@@ -31,6 +46,8 @@ void conn_wait(struct http_conn *c, enum conn_wait what)
 	};
 	int64_t delay_ns = ms[what] * 1000000;
 
+	if (what == WAIT_BODY)
+		delay_ns = body_patience(c, delay_ns);
 	c->waiting = what;
 	c->deadline_ns = delay_ns > 0 ? loop_now_ns(c->server->loop) + delay_ns : 0;
 	/* A timer that comes earlier is left alone: it finds out, and is then set again. So a
@@ -100,6 +117,7 @@ static void drop_request(struct http_conn *c)
 	struct http_request *r = c->request;
 
 	arena_reset(&c->arena);
+	conn_uncount(c);
 	c->seen = false;
 	if (!r)
 		return;
@@ -127,6 +145,7 @@ void conn_refuse(struct http_conn *c, unsigned status, const char *why)
 		if (c->server->handler.on_cancel)
 			c->server->handler.on_cancel(c->request);
 	}
+	conn_uncount(c);
 	if (!c->dead) {
 		conn_send_error(c, status, why);
 		drop_request(c);
@@ -248,6 +267,7 @@ static struct http_request *fill_request(struct http_conn *c, const char *data)
 	r->query = h->has_query ? http_span_str(data, h->query) : STR_NULL;
 	r->body_limit = BODY_LIMIT_DEFAULT;
 	r->keep_alive = h->keep_alive;
+	r->known = false;
 	r->listener_ctx = c->ctx;
 	r->user = NULL;
 	r->conn = c;
@@ -264,6 +284,7 @@ static void begin_request(struct http_conn *c, size_t head_len)
 	c->waiting = WAIT_NOTHING;
 	c->body_left = h->content_length > 0 ? (uint64_t)h->content_length : 0;
 	c->body_got = 0;
+	c->body_began_ns = loop_now_ns(c->server->loop);
 	c->chunked_in = (struct http_chunked){0};
 	c->want_drain = false;
 	c->body_unread = h->chunked || c->body_left;
@@ -275,6 +296,7 @@ static void begin_request(struct http_conn *c, size_t head_len)
 		if (c->dead || c->phase != CONN_BODY || c->skipping)
 			return;
 	}
+	c->body_known = r->known;
 	if (c->body_left > r->body_limit)
 		conn_refuse(c, 413, "the body is longer than this operation allows");
 	else if (h->expect_continue && c->body_unread && !buf_len(&c->in))
@@ -302,6 +324,7 @@ static bool advance_head(struct http_conn *c)
 static void end_body(struct http_conn *c)
 {
 	c->body_unread = false;
+	conn_uncount(c);
 	if (c->skipping) {
 		next_request(c);
 		return;
@@ -311,11 +334,30 @@ static void end_body(struct http_conn *c)
 	c->server->handler.on_request(c->request);
 }
 
+/* Count what arrives against the server's budget; false when that is spent. */
+static bool count_body(struct http_conn *c)
+{
+	const struct http_limits *limits = &c->server->limits;
+	uint64_t most = c->body_known ? limits->bodies_known_max : limits->bodies_max;
+	uint64_t *sum = &c->server->arriving[c->body_known];
+	uint64_t counts = c->body_got > BODY_FREE ? c->body_got - BODY_FREE : 0;
+
+	if (most && *sum - c->body_counted + counts > most) {
+		conn_refuse(c, 503, "the server is taking in too much at once; try again later");
+		return false;
+	}
+	*sum += counts - c->body_counted;
+	c->body_counted = counts;
+	return true;
+}
+
 /* A piece of body that is in r->body already. */
 static void tell_body(struct http_conn *c, size_t len)
 {
 	struct http_request *r = c->request;
 
+	if (!count_body(c))
+		return;
 	if (c->server->handler.on_body) {
 		c->seen = true;
 		c->server->handler.on_body(r, r->body.mem + r->body.end - len, len);

@@ -34,6 +34,7 @@ struct http_request {
 	struct buf body;   /* may be taken by the handler (leave BUF_INIT behind) */
 	size_t body_limit; /* set in on_head; beyond it the client gets 413. Default 1 MiB */
 	bool keep_alive;
+	bool known;         /* set in on_head: not just anybody, see bodies_max */
 	void *listener_ctx; /* ctx of the listener the connection came in by */
 	void *user;         /* the handler's */
 
@@ -64,8 +65,14 @@ struct http_limits {
 	int64_t idle_timeout_ms;  /* between requests: closed silently; 0: never */
 	int64_t send_timeout_ms;  /* client does not read the answer: closed */
 	unsigned connections_max; /* per server; beyond it a new one gets 503 and is closed */
+	/* Bodies that are arriving, all together, beyond the first 16 KiB of each: who would exceed
+	 * it gets 503. Anybody's, and those of requests with `known` set, count apart. 0: no limit.
+	 */
+	uint64_t bodies_max, bodies_known_max;
+	uint32_t body_rate_min; /* bytes a second after body_timeout_ms: 408; 0: no limit */
 };
-extern const struct http_limits http_limits_default; /* 10 s, 30 s, 60 s, 30 s, 4096 */
+/* 10 s, 30 s, 60 s, 30 s, 4096, 128 MiB, 1 GiB, 1 KiB/s */
+extern const struct http_limits http_limits_default;
 
 struct http_server;
 
@@ -76,6 +83,8 @@ void http_server_free(struct http_server *s); /* closes all connections and list
 /* Accept on a listening socket, which becomes the server's. ctx goes to listener_ctx of each
  * request. Any number of listeners; each costs one descriptor and ~100 bytes. */
 struct http_listener *http_listen(struct http_server *s, int fd, void *ctx, struct err *e);
+/* At most so many connections at a time by this listener; further ones are closed at once. */
+void http_listener_limit(struct http_listener *l, unsigned connections_max);
 /* Close the listener and every connection that came in by it (requests are cancelled). */
 void http_listener_close(struct http_listener *l);
 /* Serve a connection made elsewhere; the socket becomes the server's, at failure too. 0 or

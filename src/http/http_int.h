@@ -17,8 +17,9 @@ struct http_server {
 	struct list listeners;
 	struct list adopted; /* connections without a listener */
 	size_t connections;
-	struct buf scratch; /* the answer being built */
-	char date[40];      /* "Date: ...\r\n" */
+	uint64_t arriving[2]; /* bytes of bodies, see http_limits.bodies_max; [1]: known */
+	struct buf scratch;   /* the answer being built */
+	char date[40];        /* "Date: ...\r\n" */
 	size_t date_len;
 	int64_t date_until_ns;
 	int64_t warned_ns; /* last complaint about accepting */
@@ -30,6 +31,7 @@ struct http_listener {
 	struct http_server *server;
 	struct list node;
 	struct list connections;
+	unsigned connection_count, connections_max; /* 0: no limit */
 	void *ctx;
 };
 
@@ -55,6 +57,7 @@ struct http_conn {
 	struct loop_timer timer;
 	struct loop_task task;
 	struct http_server *server;
+	struct http_listener *listener; /* NULL: adopted */
 	struct list node;
 	void *ctx;
 	union conn_address peer;
@@ -81,6 +84,9 @@ struct http_conn {
 	bool chunked_out;
 	bool want_drain;
 	uint64_t body_left, body_got;
+	uint64_t body_counted; /* of it, in server->arriving */
+	bool body_known;       /* where it is counted */
+	int64_t body_began_ns;
 	uint64_t stream_left;
 	void (*on_drain)(struct http_request *r);
 
@@ -104,6 +110,8 @@ struct http_conn *conn_new(struct http_server *s, struct list *siblings, int fd,
 void conn_close(struct http_conn *c);
 /* The same, after telling the handler that its request is gone. */
 void conn_lose(struct http_conn *c);
+/* The body counts no longer as arriving. */
+void conn_uncount(struct http_conn *c);
 /* The Date header line, made anew once a second. */
 struct str server_date(struct http_server *s);
 

@@ -24,6 +24,9 @@ const struct http_limits http_limits_default = {
     .idle_timeout_ms = 60000,
     .send_timeout_ms = 30000,
     .connections_max = 4096,
+    .bodies_max = 128u << 20,
+    .bodies_known_max = 1u << 30,
+    .body_rate_min = 1024,
 };
 
 struct http_server *http_server_new(
@@ -116,10 +119,19 @@ static void destroy(struct http_conn *c)
 	free(c);
 }
 
+void conn_uncount(struct http_conn *c)
+{
+	c->server->arriving[c->body_known] -= c->body_counted;
+	c->body_counted = 0;
+}
+
 void conn_close(struct http_conn *c)
 {
 	if (!c->dead) {
 		c->dead = true;
+		conn_uncount(c);
+		if (c->listener)
+			c->listener->connection_count--;
 		loop_io_remove(c->server->loop, &c->io);
 		loop_timer_stop(c->server->loop, &c->timer);
 		loop_task_cancel(&c->task);
@@ -152,13 +164,16 @@ static void admit(struct http_listener *l, int fd, const union conn_address *pee
 	struct http_server *s = l->server;
 	struct http_conn *c;
 
-	if (s->connections >= (size_t)s->limits.connections_max + REFUSE_MAX) {
+	if (s->connections >= (size_t)s->limits.connections_max + REFUSE_MAX ||
+	    (l->connections_max && l->connection_count >= l->connections_max)) {
 		close(fd);
 		return;
 	}
 	c = conn_new(s, &l->connections, fd, l->ctx);
 	if (!c)
 		return;
+	c->listener = l;
+	l->connection_count++;
 	c->peer = *peer;
 	if (s->connections > s->limits.connections_max)
 		conn_refuse(c, 503, "too many connections; try again later");
@@ -232,6 +247,11 @@ struct http_listener *http_listen(struct http_server *s, int fd, void *ctx, stru
 	}
 	list_push_back(&s->listeners, &l->node);
 	return l;
+}
+
+void http_listener_limit(struct http_listener *l, unsigned connections_max)
+{
+	l->connections_max = connections_max;
 }
 
 void http_listener_close(struct http_listener *l)

@@ -11,6 +11,7 @@
 #include "service/lambda/url_int.h"
 
 #define BODY_MAX (6 * 1024 * 1024)
+#define BODY_UNWANTED (64 * 1024)
 #define ID_LEN 32
 
 struct url_call {
@@ -238,10 +239,14 @@ static void start(struct lambda *l, struct url_call *u, const struct url_route *
 		throttled(u, refusal);
 }
 
+/* Anybody may send these: no more is taken in than a function that is there can take. */
 void url_on_head(struct lambda *l, struct http_request *r)
 {
-	(void)l;
-	r->body_limit = BODY_MAX;
+	struct url_route route;
+	struct str path;
+
+	r->body_limit =
+	    url_config_route(l, find_id(r, &path), &route) < 0 ? BODY_UNWANTED : BODY_MAX;
 }
 
 void url_on_request(struct lambda *l, struct http_request *r)

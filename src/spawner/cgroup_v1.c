@@ -8,6 +8,8 @@
 
 #include "spawner/cgroup.h"
 
+#define SOCKETS_SHARE 4 /* of a box's memory that its sockets may hold besides */
+
 static int make(struct cgroups *g, unsigned slot, int *ret_into)
 {
 	char name[16];
@@ -37,6 +39,15 @@ static int enter(struct cgroups *g, unsigned slot)
 	return r;
 }
 
+/* v1 counts what sockets hold apart, and only if asked: without, a box can take all that the host's
+ * tcp_mem and udp_mem allow. Kernels that have given it up have no such file. */
+static int limit_sockets(int dir, const char *name, uint64_t bytes)
+{
+	int r = cgroup_write_u64(dir, name, "memory.kmem.tcp.limit_in_bytes", bytes);
+
+	return r == -ENOENT ? 0 : r;
+}
+
 static int limit(struct cgroups *g, unsigned slot, uint64_t memory_bytes, unsigned pids)
 {
 	int dir = g->dir[TREE_MEMORY], r;
@@ -49,6 +60,8 @@ static int limit(struct cgroups *g, unsigned slot, uint64_t memory_bytes, unsign
 		if (r == -ENOENT) /* swap is not accounted on this host */
 			r = 0;
 	}
+	if (r == 0)
+		r = limit_sockets(dir, name, memory_bytes / SOCKETS_SHARE);
 	if (r == 0)
 		r = cgroup_write_u64(g->dir[TREE_PIDS], name, "pids.max", pids);
 	return r;

@@ -2,9 +2,11 @@
  * The core process: all of Mayfly that is not privileged. Started by the spawner in a root of its
  * own (spawn/core_fds.h), ends on SIGTERM when what runs has finished, or after four seconds.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -13,6 +15,7 @@
 #include "invoke/invoke.h"
 #include "spawn/core_fds.h"
 
+#define DESCRIPTORS 16384
 #define DRAIN_POLL_NS (20 * (int64_t)1000000)
 #define DRAIN_POLLS 200
 
@@ -58,6 +61,21 @@ static int watch_signals(struct loop_io *io)
 	return io->fd < 0 ? -errno : 0;
 }
 
+/* The descriptor table grows by copying, and with threads the kernel waits for all of them each
+ * time: 20 ms on the state thread. So it is grown once, before there are threads. */
+static void grow_descriptor_table(void)
+{
+	struct rlimit limit;
+	int fd;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_cur < DESCRIPTORS ? limit.rlim_cur : DESCRIPTORS;
+	fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, (int)limit.rlim_cur - 1);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static struct loop_io signals;
@@ -65,6 +83,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_setup("core", LOG_INFO);
+	grow_descriptor_table();
 	/* Every function's secrets are in here: no core file, and /proc/PID is root's, not that of
 	 * another installation's core, which has the same user. */
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -30,12 +30,11 @@ INIT_S = 10
 
 class Server(lab.Server):
     """Options as for `mayfly serve`. Life: with Server() as s. kill_spawner() and start() on the
-    same data in between. wrap: command that runs it, such as unshare."""
+    same data in between."""
 
-    def __init__(self, *options, directory=None, wrap=()):
+    def __init__(self, *options, directory=None):
         super().__init__(*options)
         self.directory = directory
-        self.wrap = wrap
         self.process = None
         self.local = threading.local()
 
@@ -46,21 +45,17 @@ class Server(lab.Server):
         self.start()
         return self
 
-    def inside(self):
-        """The data directory as the server sees it."""
-        return pathlib.Path(f"/proc/{self.process.pid}/root{self.dir}") if self.wrap else self.dir
-
     def start(self):
         with contextlib.suppress(OSError):
             (self.dir / "endpoint").unlink()
         self.process = subprocess.Popen(
-            [*self.wrap, lab.BUILD / "mayfly", "serve", "--data", self.dir, "--listen",
+            [lab.BUILD / "mayfly", "serve", "--data", self.dir, "--listen",
              "127.0.0.1:0", *self.options], stdout=self.log, stderr=self.log)
-        self.wait_for(lambda: (self.inside() / "endpoint").exists(), "the server to be ready")
-        self.url = (self.inside() / "endpoint").read_text().strip()
+        self.wait_for(lambda: (self.dir / "endpoint").exists(), "the server to be ready")
+        self.url = (self.dir / "endpoint").read_text().strip()
         self.port = int(self.url.rsplit(":", 1)[1])
         self.keys = dict(
-            re.findall(r"(\w+)\s*=\s*(\S+)", (self.inside() / "credentials").read_text()))
+            re.findall(r"(\w+)\s*=\s*(\S+)", (self.dir / "credentials").read_text()))
 
     def wait_for(self, condition, what, seconds=20):
         end = time.monotonic() + seconds * SLOW
@@ -181,7 +176,7 @@ class Server(lab.Server):
     # ---- what is there on the host ----
 
     def group(self):
-        status = os.stat(self.inside())
+        status = os.stat(self.dir)
         return f"mayfly-{status.st_dev:x}-{status.st_ino:x}"
 
     def cgroups(self):

@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -250,30 +251,20 @@ class Counted:
         self.mounts = len(open(f"/proc/{spawner}/mountinfo").readlines())
         self.core_fds = len(os.listdir(f"/proc/{core}/fd"))
         self.spawner_fds = len(os.listdir(f"/proc/{spawner}/fd"))
-        self.nets = len(net_namespaces())
+        self.nets = len({os.readlink(f"/proc/{p}/ns/net") for p in s.box_pids()})
         self.children = len(open(f"/proc/{spawner}/task/{spawner}/children").read().split())
-        self.core_rss = rss(core)
-        self.spawner_rss = rss(spawner)
+        self.core_rss, self.core_anon_rss = rss(core)
+        self.spawner_rss, self.spawner_anon_rss = rss(spawner)
 
     def same(self):
         return {k: v for k, v in self.__dict__.items() if not k.endswith("rss")}
 
 
 def rss(pid):
-    return int(open(f"/proc/{pid}/statm").read().split()[1]) * 4096
-
-
-def net_namespaces():
-    """Those that some process or some core's socket still holds: by their inode, as the kernel
-    counts them in the slab if it tells."""
-    found = set()
-    for pid in os.listdir("/proc"):
-        if pid.isdigit():
-            try:
-                found.add(os.readlink(f"/proc/{pid}/ns/net"))
-            except OSError:
-                pass
-    return found
+    """All of it, and without mapped files."""
+    text = open(f"/proc/{pid}/status").read()
+    return tuple(int(re.search(rf"^{name}:\s+(\d+)", text, re.M).group(1)) * 1024
+                 for name in ("VmRSS", "RssAnon"))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,35 @@ static void dev_principal(
 	    auth && auth->access_key_id.len ? auth->access_key_id : STR("test"));
 }
 
+static bool is_loopback(struct str origin)
+{
+	static const char *const hosts[] = {"localhost", "127.0.0.1", "[::1]"};
+
+	if (!str_has_prefix(origin, "http://") && !str_has_prefix(origin, "https://"))
+		return false;
+	origin = str_sub(origin, origin.ptr[4] == 's' ? 8 : 7);
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		struct str rest = str_sub(origin, strlen(hosts[i]));
+
+		if (str_has_prefix(origin, hosts[i]) && (!rest.len || rest.ptr[0] == ':'))
+			return true;
+	}
+	return false;
+}
+
+/* With --dev nothing is signed, so any page in a browser on this machine could send requests: the
+ * browser says for whom. */
+static int check_origin(const struct http_request *r, struct err *e)
+{
+	struct str origin = http_header(r, "origin");
+
+	if (!origin.ptr || is_loopback(origin))
+		return 0;
+	return fail(e, AWS_ACCESS_DENIED,
+	    "With --dev, requests for web pages are taken from localhost only, not from %.*s",
+	    (int)min_size(origin.len, 200), origin.ptr);
+}
+
 static int find_key(struct aws *a, const struct sigv4_auth *auth, struct aws_principal *ret,
     char secret[AWS_SECRET_SIZE], struct err *e)
 {
@@ -115,6 +144,8 @@ int aws_access_head(struct aws_request *q, struct err *e)
 	struct sigv4_request s;
 	int r;
 
+	if (config->dev && check_origin(q->http, e) < 0)
+		return -EACCES;
 	aws_sigv4_request(q->http, &s);
 	if (!q->is_signed) {
 		bool open = (q->route.op && q->route.op->anonymous) ||
@@ -237,7 +268,7 @@ int aws_authenticate(struct aws *a, struct http_request *r, const char *signing_
 
 	if (a->config.dev) {
 		dev_principal(a, NULL, ret);
-		return 0;
+		return check_origin(r, e);
 	}
 	aws_sigv4_request(r, &s);
 	result = sigv4_parse(r->arena, &s, &auth, &why);

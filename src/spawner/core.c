@@ -74,6 +74,7 @@ static void arrange_fds(const struct spawner *s, int socket)
 static void execute(const struct spawner *s)
 {
 	static char path[] = "PATH=/usr/bin:/bin", lang[] = "LANG=C.UTF-8", home[] = "HOME=/data";
+	static char dev[] = "--dev"; /* a literal of the branch would end with it */
 	char *envp[] = {path, lang, home, CONFINE_SANITIZER, NULL};
 	char count[8], *argv[CORE_ARGS_MAX + 8];
 	unsigned n = 0;
@@ -85,7 +86,7 @@ static void execute(const struct spawner *s)
 	argv[n++] = (char[]){"--listeners"};
 	argv[n++] = count;
 	if (s->dev)
-		argv[n++] = (char[]){"--dev"};
+		argv[n++] = dev;
 	for (unsigned i = 0; i < s->core_arg_count; i++)
 		argv[n++] = s->core_args[i];
 	argv[n] = NULL;

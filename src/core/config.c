@@ -63,7 +63,8 @@ int config_parse(struct config *c, int argc, char **argv, struct err *e)
 	    .pool_each = 8,
 	    .concurrency = 1000,
 	    .idle_s = 300,
-	    .retry_base_ms = 60000};
+	    .retry_base_ms = 60000,
+	    .spin_us = 50};
 	for (int i = 1; i < argc; i++) {
 		const struct option *o = find(argv[i]);
 		int r;

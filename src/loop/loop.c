@@ -12,6 +12,7 @@
 #include "loop/loop_int.h"
 
 #define QUICK_WAITS_MAX 8u
+#define ALONE 2             /* events a turn, up to which nobody shares the price of a wake-up */
 #define QUICK_WAITS_SPIN 2u /* from here on spinning is expected to pay */
 
 struct loop *loop_new(unsigned workers, struct err *e)
@@ -232,7 +233,9 @@ static int wait_spinning(struct loop *l, int timeout_ms)
 	}
 	if (n == 0)
 		n = wait_once(l, wait_ms(l, timeout_ms));
-	if (n > 0 && time_mono_ns() - from_ns <= l->spin_ns)
+	if (n > ALONE) /* many at once: sleeping is paid by all of them together */
+		l->quick_waits = 0;
+	else if (n > 0 && time_mono_ns() - from_ns <= l->spin_ns)
 		l->quick_waits += l->quick_waits < QUICK_WAITS_MAX;
 	else
 		l->quick_waits /= 2;

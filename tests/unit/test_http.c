@@ -449,6 +449,75 @@ static void slow_clients_are_timed_out(void **state)
 	buf_done(&reply);
 }
 
+static int budget_set_up(void **state)
+{
+	struct http_limits limits = {.head_timeout_ms = 5000,
+	    .body_timeout_ms = 60,
+	    .idle_timeout_ms = 5000,
+	    .send_timeout_ms = 5000,
+	    .connections_max = 10,
+	    .bodies_max = 100000,
+	    .body_rate_min = 1000};
+
+	(void)state;
+	set_up(&limits);
+	return 0;
+}
+
+static void bodies_must_not_drip(void **state)
+{
+	struct buf reply = BUF_INIT;
+	int64_t from_ns = time_mono_ns();
+	int fd = dial();
+
+	(void)state;
+	say_text(fd, GET("/x") "Content-Length: 5000\r\n\r\n");
+	while (!buf_len(&reply) && time_mono_ns() - from_ns < 3000 * MS) {
+		send(fd, "a", 1, MSG_NOSIGNAL);
+		listen_to(fd, &reply, 10);
+	}
+	assert_int_equal(strncmp(text_of(&reply), "HTTP/1.1 408 ", 13), 0);
+	close(fd);
+	buf_done(&reply);
+}
+
+/* Send the head and 70,000 bytes of a body of 200,000; what comes back. */
+static int send_part(struct buf *reply)
+{
+	static char part[70000];
+	int fd = dial();
+
+	say_text(fd, GET("/large") "Content-Length: 200000\r\n\r\n");
+	for (size_t sent = 0; sent < sizeof(part);) {
+		ssize_t n = send(fd, part + sent, sizeof(part) - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		sent += n > 0 ? (size_t)n : 0;
+		turn(1);
+	}
+	listen_to(fd, reply, 20);
+	return fd;
+}
+
+static void arriving_bodies_share_a_budget(void **state)
+{
+	struct buf reply = BUF_INIT;
+	int first, second;
+
+	(void)state;
+	first = send_part(&reply);
+	assert_int_equal(buf_len(&reply), 0);
+	second = send_part(&reply);
+	assert_int_equal(strncmp(text_of(&reply), "HTTP/1.1 503 ", 13), 0);
+	close(first);
+	close(second);
+	turn(5);
+	buf_clear(&reply);
+	first = send_part(&reply); /* there is room again */
+	assert_int_equal(buf_len(&reply), 0);
+	close(first);
+	buf_done(&reply);
+}
+
 static void a_client_that_does_not_read_is_dropped(void **state)
 {
 	int fd = dial();
@@ -587,6 +656,7 @@ static void adopted_sockets_are_served_too(void **state)
 	buf_done(&reply);
 }
 
+#define BUDGET(test) cmocka_unit_test_setup_teardown(test, budget_set_up, tear_down)
 #define SHORT(test) cmocka_unit_test_setup_teardown(test, short_set_up, tear_down)
 
 int main(void)
@@ -606,6 +676,8 @@ int main(void)
 	    WITH(broken_streams_look_broken),
 	    WITH(a_client_that_leaves_cancels),
 	    WITH(closing_the_listener_cancels),
+	    BUDGET(bodies_must_not_drip),
+	    BUDGET(arriving_bodies_share_a_budget),
 	    SHORT(slow_clients_are_timed_out),
 	    SHORT(a_client_that_does_not_read_is_dropped),
 	    SHORT(a_working_handler_is_not_timed_out),

@@ -117,6 +117,7 @@ static void on_ready(void *ctx)
 	}
 	b->state = BOX_READY;
 	list_remove(&b->begun_node);
+	pool_schedule(b->owner);
 	b->handler->on_ready(b);
 }
 
@@ -386,8 +387,6 @@ static void take_spec(
 	b->has_spec = true;
 }
 
-/* A start takes some 30 ms of CPU; whatever has not finished by then waits for something else. */
-#define BEGUN_NS (100 * (int64_t)1000000)
 #define BEGUN_PER_CPU 2
 
 bool boxes_may_start(struct boxes *bs, const struct box_spec *spec)
@@ -426,10 +425,8 @@ struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struc
 		return NULL;
 	}
 	take_spec(b, spec, h, ctx);
-	if (!b->was_warm) {
-		b->begun_ns = loop_now_ns(bs->loop);
-		list_push_front(&bs->begun, &b->begun_node);
-	}
+	b->begun_ns = loop_now_ns(bs->loop);
+	list_push_front(&bs->begun, &b->begun_node);
 	if (b->state != BOX_MAKING)
 		assign(b);
 	return b;

@@ -59,6 +59,8 @@ struct pool {
 };
 
 #define POOLS_MAX 4
+/* A start takes some 30 ms of CPU; what has not finished by then waits for something else. */
+#define BEGUN_NS (100 * (int64_t)1000000)
 
 struct boxes {
 	struct loop *loop;
@@ -66,7 +68,7 @@ struct boxes {
 	struct boxes_options options;
 	struct runtime_api *api;
 	struct list all;
-	struct list begun; /* starting for somebody, without an interpreter, newest first */
+	struct list begun; /* starting for somebody, newest first */
 	unsigned count;
 	struct box **slots; /* by slot, boxes_max of them */
 	uint32_t slot_count, slot_next, generation;

@@ -165,24 +165,22 @@ void pool_put(struct box *b)
 	pool_schedule(bs);
 }
 
-/* Boxes that somebody waits for are being made or initialised: those go first. */
+/* Boxes that somebody waits for began a moment ago: those go first. */
 static bool busy(const struct boxes *bs)
 {
-	list_for_each (n, &bs->all) {
-		const struct box *b = list_entry(n, struct box, node);
+	const struct box *b = list_first(&bs->begun, struct box, begun_node);
 
-		if (b->has_spec && b->state != BOX_READY)
-			return true;
-	}
-	return false;
+	return b && b->begun_ns > loop_now_ns(bs->loop) - BEGUN_NS;
 }
 
 static void on_refill(struct loop_task *t)
 {
 	struct boxes *bs = container_of(t, struct boxes, refill);
 
-	if (busy(bs))
+	if (busy(bs)) { /* again when one is ready, or it takes longer */
+		loop_timer_set(bs->loop, &bs->decay, BEGUN_NS);
 		return;
+	}
 	if (loop_now_ns(bs->loop) < bs->pause_until_ns) {
 		loop_timer_set(bs->loop, &bs->decay, PAUSE_NS);
 		return;

@@ -74,8 +74,10 @@ class Kill(fault.unittest.TestCase):
                   f"{len(answered)} answered, {len(events)} events")
             self.assertGreater(len(answered), 20)
             self.assertGreater(len(events), 20)
-            self.assertLess(sorted(times)[len(times) // 2], RESTART_MS * fault.SLOW)
-            self.assertLess(max(times), 3 * RESTART_MS * fault.SLOW)
+            # Others may use this machine, too: their share of it is not ours to be fast in.
+            most = RESTART_MS * fault.SLOW * max(1, os.getloadavg()[0] / os.cpu_count())
+            self.assertLess(sorted(times)[len(times) // 2], most)
+            self.assertLess(max(times), 5 * most)
 
             # The boxes of former cores are gone.
             self.assertEqual(before_boxes & s.box_pids(), set())

@@ -23,6 +23,7 @@
 #define WIRE_MEMORY_MB_MAX 10240
 #define WIRE_TMP_MB_MIN 512
 #define WIRE_TMP_MB_MAX 10240
+#define WIRE_UNPACK_BYTES_MAX (UINT64_C(1) << 30)
 #define WIRE_REQUESTS_MAX                                                      \
 	8 /* WIRE_UNPACK and WIRE_CODE_DELETE that may be unanswered at a time \
 	   */

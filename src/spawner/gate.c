@@ -52,8 +52,12 @@ static enum gate_verdict kill_box(struct gate *g, const struct wire_msg *m)
 	return GATE_DO;
 }
 
-static enum gate_verdict request(struct gate *g, const char **why)
+static enum gate_verdict request(struct gate *g, const struct wire_msg *m, const char **why)
 {
+	if (m->kind == WIRE_UNPACK && m->limit_bytes > WIRE_UNPACK_BYTES_MAX) {
+		*why = "unpacking out of range";
+		return GATE_FATAL;
+	}
 	if (g->requests >= WIRE_REQUESTS_MAX) {
 		*why = "too many requests at once";
 		return GATE_FATAL;
@@ -83,7 +87,7 @@ enum gate_verdict gate_request(
 	case WIRE_BOX_ASSIGN: return assign(g, ret_msg, ret_why);
 	case WIRE_BOX_KILL: return kill_box(g, ret_msg);
 	case WIRE_UNPACK:
-	case WIRE_CODE_DELETE: return request(g, ret_why);
+	case WIRE_CODE_DELETE: return request(g, ret_msg, ret_why);
 	default: *ret_why = "unknown kind of message"; return GATE_FATAL;
 	}
 }

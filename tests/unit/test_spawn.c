@@ -81,6 +81,11 @@ static void test_gate_ranges(void **state _unused_)
 	assert_int_equal(ask(m), GATE_FATAL);
 	m.layer_count = WIRE_LAYERS_MAX;
 	assert_int_equal(ask(m), GATE_DO);
+	m = msg(WIRE_UNPACK, 0, 0);
+	m.limit_bytes = WIRE_UNPACK_BYTES_MAX + 1;
+	assert_int_equal(ask(m), GATE_FATAL);
+	m.limit_bytes--;
+	assert_int_equal(ask(m), GATE_DO);
 	gate.open = false;
 	assert_int_equal(ask(msg(WIRE_BOX_MAKE, 1, 1)), GATE_FATAL);
 }

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 
+#define INIT_FD_NOTIFY 5       /* box-init's end of the filter: see notify.c */
 #define INIT_STRINGS_MAX 24576 /* program, arguments and environment together, with their NULs */
 #define INIT_WORDS_MAX 1024    /* argc + envc */
 #define INIT_PROGRAMS_MAX 16   /* started and not yet ended: a runtime and its extensions */

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "init/notify.h"
 #include "init/record.h"
 
 #define CONTROL 3
@@ -247,7 +248,8 @@ static bool on_order(void)
 int main(void)
 {
 	struct signalfd_siginfo info;
-	struct pollfd polls[2] = {{.fd = CONTROL, .events = POLLIN}, {.events = POLLIN}};
+	struct pollfd polls[3] = {{.fd = CONTROL, .events = POLLIN}, {.events = POLLIN},
+	    {.fd = INIT_FD_NOTIFY, .events = POLLIN}};
 	sigset_t mask;
 
 	sigemptyset(&mask);
@@ -255,10 +257,13 @@ int main(void)
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
+	fcntl(INIT_FD_NOTIFY, F_SETFD, FD_CLOEXEC);
 	polls[1].fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	for (;;) {
-		if (poll(polls, 2, -1) < 0 && errno != EINTR)
+		if (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno != EINTR)
 			return 1;
+		if (polls[2].revents & POLLIN)
+			notify_answer();
 		if (polls[1].revents && read(polls[1].fd, &info, sizeof(info)) > 0)
 			reap(true);
 		if (polls[0].revents && !on_order())

@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "init/init.h"
 #include "seccomp_box.h"
 #include "spawner/confine.h"
 #include "spawner/ids.h"
@@ -159,12 +160,25 @@ static void arrange_fds(int control, int init_exe)
 	must_call((int)syscall(SYS_close_range, EXE_FD + 1, ~0u, 0), "closing descriptors");
 }
 
+/* The filter, and box-init's end of it where init/init.h says. */
+static void install_filter(void)
+{
+	struct sock_fprog filter = {ARRAY_SIZE(seccomp_box), (struct sock_filter *)seccomp_box};
+	int listener = (int)syscall(
+	    SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter);
+
+	must_call(listener, "filtering");
+	if (listener == INIT_FD_NOTIFY) /* the lowest that is free, as a rule */
+		must_call(fcntl(listener, F_SETFD, 0), "keeping the listener");
+	else
+		must_call(dup2(listener, INIT_FD_NOTIFY), "moving the listener");
+}
+
 _noreturn_ void blank_run(struct cgroups *groups, uint32_t slot, int control, int init_exe)
 {
 	static char name[] = "box-init";
 	static char *const argv[] = {name, NULL};
 	static char *const envp[] = {NULL};
-	struct sock_fprog filter = {ARRAY_SIZE(seccomp_box), (struct sock_filter *)seccomp_box};
 	int api, endpoint;
 
 	must_call(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "tying to the spawner");
@@ -178,7 +192,7 @@ _noreturn_ void blank_run(struct cgroups *groups, uint32_t slot, int control, in
 	seal_namespaces();
 	become_init();
 	arrange_fds(control, init_exe);
-	must_call(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0), "filtering");
+	install_filter();
 	syscall(SYS_execveat, EXE_FD, "", argv, envp, AT_EMPTY_PATH);
 	_exit(127);
 }

@@ -147,6 +147,14 @@ static void ignore_linger(scmp_filter_ctx c)
 	    "setsockopt");
 }
 
+/* box-init has the last word (init/notify.c). */
+static void ask_about_netlink(scmp_filter_ctx c)
+{
+	must(seccomp_rule_add(c, SCMP_ACT_NOTIFY, SCMP_SYS(socket), 2,
+		 SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, 0)),
+	    "netlink");
+}
+
 /* Core stays tied to the life of the spawner. */
 static void keep_death_signal(scmp_filter_ctx c)
 {
@@ -181,8 +189,11 @@ static void print(scmp_filter_ctx c, const char *name)
 int main(int argc, char **argv)
 {
 	const char *name = argc == 2 ? argv[1] : "";
-	scmp_filter_ctx c = seccomp_init(SCMP_ACT_ALLOW);
+	scmp_filter_ctx c;
 
+	/* Notifications, whatever the kernel is that this is built on. */
+	must(seccomp_api_set(5), "api");
+	c = seccomp_init(SCMP_ACT_ALLOW);
 	must(c ? 0 : -ENOMEM, "init");
 	must(seccomp_attr_set(c, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "badarch");
 	refuse(c, refused_to_all, sizeof(refused_to_all) / sizeof(refused_to_all[0]));
@@ -196,10 +207,12 @@ int main(int argc, char **argv)
 		refuse_namespaces(c);
 		refuse_sockets(c);
 	}
-	if (strcmp(name, "box") == 0)
+	if (strcmp(name, "box") == 0) {
 		ignore_linger(c);
-	else
+		ask_about_netlink(c);
+	} else {
 		keep_death_signal(c);
+	}
 	if (strcmp(name, "core") == 0)
 		must(seccomp_rule_add(c, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
 			 SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)),

@@ -204,6 +204,7 @@ static void attempts_sockets(void)
 	tried("try_udplite", socket(AF_INET, SOCK_DGRAM, 136));
 	tried("try_dccp", socket(AF_INET, 6, 33));
 	tried("try_seqpacket", socket(AF_INET, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+	tried("try_route", socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0));
 	tried("try_udp", socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 	/* Allowed and without effect, in both spellings. */
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &wait, len);
@@ -247,6 +248,7 @@ static void look(void)
 	put("no_new_privs", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
 	put("fd3", fcntl(3, F_GETFD) >= 0);
 	put("fd4", fcntl(4, F_GETFD) >= 0);
+	put("fd5", fcntl(5, F_GETFD) >= 0);
 	put("tmp_mb", statvfs("/tmp", &tmp) < 0 ? -1 : (long)(tmp.f_blocks * tmp.f_frsize >> 20));
 	put("tmp_mode", stat("/tmp", &st) < 0 ? -1 : (long)(st.st_mode & 07777));
 	put("tmp_files", (long)tmp.f_files);

@@ -187,7 +187,7 @@ REFUSED = {
     94: "try_seqpacket",
     EACCES: "try_userns_limit try_core_pattern try_nice try_write_etc",
     EROFS: "try_write_usr try_write_task try_write_opt try_write_root try_write_dev",
-    0: "try_write_tmp connect_api connect_endpoint try_pair_unix try_udp linger_read linger_kept",
+    0: "try_write_tmp connect_api connect_endpoint try_pair_unix try_udp try_route linger_read linger_kept",
     111: "connect_host connect_alias",
     101: "connect_world",
 }
@@ -200,7 +200,7 @@ def check_inside(seen):
     if not seen["try_sysrq"] or not seen["try_write_runtime"]:
         fail("sysrq or the runtimes can be written")
     want = {"uid": 993, "gid": 990, "groups": 0, "hostname": "mayfly", "cwd": "/var/task",
-            "pids_seen": 1, "no_new_privs": 1, "fd3": 0, "fd4": 0, "tmp_mode": 0o1777,
+            "pids_seen": 1, "no_new_privs": 1, "fd3": 0, "fd4": 0, "fd5": 0, "tmp_mode": 0o1777,
             "nofile": 1024, "core": 0, "memlock": 65536, "oom": "500\n"}
     for name, wanted in want.items():
         same(name, seen[name], wanted)
@@ -255,7 +255,8 @@ def scenario_interpreters(m):
         ("/usr/bin/node", "-e", "const w=require('worker_threads');"
          "new w.Worker('require(\"fs\").writeFileSync(\"/tmp/x\",\"1\")',{eval:true})"
          ".on('exit',()=>require('child_process').exec('cat /tmp/x',"
-         "(e,o)=>console.log('fine',o,require('os').userInfo().username)))", "fine 1 sbx_user1051"),
+         "(e,o)=>console.log('fine',o,require('os').userInfo().username,"
+         "Object.keys(require('os').networkInterfaces()).length>0)))", "fine 1 sbx_user1051 true"),
         ("/usr/bin/python3", "-c", "import ssl,subprocess,threading,multiprocessing.dummy,sqlite3,pwd,os,"
          "tempfile; tempfile.NamedTemporaryFile();"
          "print('fine', subprocess.check_output(['/bin/echo','1']).decode().strip(),"

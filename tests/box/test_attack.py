@@ -83,6 +83,27 @@ def tcp_memory(mb):
             pass
     return sent >> 20
 
+def netlink():
+    """How many sockets there can be, in several processes, and whether there is room afterwards."""
+    def many():
+        held = []
+        try:
+            while len(held) < 500:
+                held.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0))
+        except OSError:
+            pass
+        return held
+    r, w = os.pipe()
+    if not os.fork():
+        held = many()
+        os.write(w, b"%d" % len(held))
+        time.sleep(1)
+        os._exit(0)
+    first, second = int(os.read(r, 10)), len(many())
+    time.sleep(1.2)
+    again = len(many())
+    return [first, second, again, socket.if_nameindex()]
+
 def handler(event, context):
     if "requestContext" in event:
         return {"statusCode": 200, "body": "fine", "headers": {
@@ -164,6 +185,12 @@ class Attack(Case):
     def test_socket_memory(self):
         """What a box's sockets hold is bounded, by its own group or by a share beside it."""
         self.assertLess(self.attack("tcp_memory", 600).value, 400)
+
+    def test_netlink_sockets(self):
+        """What lies in them is charged to nobody, so there are few of them in a box."""
+        first, second, again, interfaces = self.attack("netlink").value
+        self.assertEqual([first, second, again], [64, 0, 64])
+        self.assertEqual(interfaces, [[1, "lo"]])
 
     # ---- without a key ----
 

@@ -17,6 +17,7 @@ from fault import Case  # noqa: E402
 
 CORE_ID = 1900000001
 FOREIGN_HOST = "a" * 32
+PATIENCE_S = 10  # what is slow only because the machine is busy stays below
 
 BOX = {"index.py": r'''
 import array, json, os, socket, struct, time
@@ -172,7 +173,7 @@ class Attack(Case):
 
     def test_lingering_socket(self):
         answer, slowest = self.meanwhile(lambda: self.attack("lingering"))
-        self.assertLess(slowest, 1 * fault.SLOW)
+        self.assertLess(slowest, PATIENCE_S)
         if not answer.error:  # an old kernel lets it through, and the channel is broken
             self.assertEqual(answer.value, "refused")
 
@@ -180,7 +181,7 @@ class Attack(Case):
         answer, slowest = self.meanwhile(lambda: self.attack("connections", 4566, 150))
         self.assertGreater(answer.value, 32)
         self.assertLessEqual(answer.value, 64)
-        self.assertLess(slowest, 1 * fault.SLOW)
+        self.assertLess(slowest, PATIENCE_S)
 
     def test_socket_memory(self):
         """What a box's sockets hold is bounded, by its own group or by a share beside it."""
@@ -204,7 +205,7 @@ class Attack(Case):
             with contextlib.suppress(OSError):
                 s.sendall(head + b"x" * 5900000)
             held.append(s)
-        self.assertLess(self.server.health(), 1 * fault.SLOW)
+        self.assertLess(self.server.health(), PATIENCE_S)
         self.server.client().list_functions()
         self.server.client().update_function_configuration(FunctionName="box", Description="y" * 200)
         grown = self.rss_mb() - before

@@ -14,7 +14,11 @@
 #include "invoke/invoke_int.h"
 
 #define QUEUE "events"
-#define ACTIVE_MAX 256
+/* Events under way at once: few at first, so that a flood of short ones does not start a box for
+ * each; doubled as long as they take longer than a tick each. */
+#define ACTIVE_MIN 16
+#define ACTIVE_MAX 512
+#define PACE_NS (100 * (int64_t)1000000)
 #define RETRIES_MAX 2
 #define AGE_MAX_MS (6 * 3600 * (int64_t)1000)
 #define THROTTLE_BASE_MS 1000
@@ -30,9 +34,16 @@ struct async {
 	struct map active; /* id -> struct event, running or being written */
 	bool backlog;      /* there may be due events on disk that are not in memory */
 	bool fetching;
+	bool missed; /* one was left on disk while a fetch was under way */
 	bool stopping;
 	uint64_t delayed; /* events waiting for a later time */
+	int64_t began_ms; /* wall time of our start */
 	struct loop_timer timer;
+	unsigned limit;    /* events that run at most */
+	unsigned running;  /* events that run */
+	unsigned asked;    /* of the store, by the fetch under way */
+	unsigned finished; /* since the last tick of pace */
+	struct loop_timer pace;
 };
 
 struct event {
@@ -90,17 +101,29 @@ static struct event *event_new(struct async *a, const char *id)
 	return ev;
 }
 
+/* What waits on disk comes in when there is room for a good part of it, what waits for its time by
+ * and by. */
+static void look_again(struct async *a)
+{
+	if (a->stopping || a->fetching)
+		return;
+	if (a->backlog && a->running <= a->limit / 2)
+		loop_timer_set(a->iv->o.loop, &a->timer, 0);
+	else if ((a->backlog || a->delayed) && !a->timer.slot)
+		loop_timer_set(a->iv->o.loop, &a->timer, POLL_NS);
+}
+
 static void event_free(struct event *ev)
 {
 	struct async *a = ev->async;
 
 	map_remove(&a->active, str_from(ev->id));
+	if (!a->active.count)
+		a->limit = ACTIVE_MIN;
 	a->iv->counts.events--;
 	buf_done(&ev->body);
 	free(ev);
-	/* Room again: what waits on disk may come in. */
-	if ((a->backlog || a->delayed) && !a->stopping && !a->timer.slot)
-		loop_timer_set(a->iv->o.loop, &a->timer, a->backlog ? 0 : POLL_NS);
+	look_again(a);
 }
 
 static struct event *event_of(struct store_write *w)
@@ -140,6 +163,27 @@ static void delay(struct event *ev, int64_t delay_ms)
 	store_commit(ev->async->iv->o.store, &ev->write);
 }
 
+/* ---- how many at once ---- */
+
+static void watch_pace(struct async *a)
+{
+	if (!a->pace.slot && !a->stopping)
+		loop_timer_set(a->iv->o.loop, &a->pace, PACE_NS);
+}
+
+static void on_pace(struct loop_timer *t)
+{
+	struct async *a = container_of(t, struct async, pace);
+
+	if (a->backlog && a->finished < a->limit && a->limit < ACTIVE_MAX) {
+		a->limit *= 2;
+		look_again(a);
+	}
+	a->finished = 0;
+	if (a->backlog)
+		watch_pace(a);
+}
+
 /* ---- one attempt ---- */
 
 static void on_done(void *ctx, struct invoke_result *r)
@@ -147,6 +191,8 @@ static void on_done(void *ctx, struct invoke_result *r)
 	struct event *ev = ctx;
 	struct invoke *iv = ev->async->iv;
 
+	ev->async->running--;
+	ev->async->finished++;
 	if (r->outcome == INVOKE_NO_BOX) { /* our fault: not an attempt */
 		delay(ev, THROTTLE_BASE_MS);
 		return;
@@ -206,7 +252,9 @@ static void run(struct event *ev)
 	copy(r.request_id, sizeof(r.request_id), f.id);
 	copy(r.trace_id, sizeof(r.trace_id), f.trace_id);
 	buf_append_str(&r.payload, f.payload);
-	if (invoke_start(iv, &r, NULL) != INVOKE_ACCEPTED)
+	if (invoke_start(iv, &r, NULL) == INVOKE_ACCEPTED)
+		ev->async->running++;
+	else
 		on_throttled(ev);
 }
 
@@ -219,8 +267,10 @@ static void on_accepted(struct store_write *w, int result)
 	ev->done(ev->ctx, result);
 	if (result < 0) {
 		event_free(ev);
-	} else if (ev->async->active.count > ACTIVE_MAX) {
+	} else if (ev->async->running >= ev->async->limit) {
 		ev->async->backlog = true;
+		ev->async->missed = ev->async->fetching;
+		watch_pace(ev->async);
 		event_free(ev);
 	} else {
 		run(ev);
@@ -251,7 +301,6 @@ void invoke_event(struct invoke *iv, const struct invoke_event *in,
 static void on_fetched(void *ctx, int result, const struct store_message *m, size_t count)
 {
 	struct async *a = ctx;
-	size_t fresh = 0;
 
 	a->fetching = false;
 	if (a->stopping)
@@ -265,28 +314,38 @@ static void on_fetched(void *ctx, int result, const struct store_message *m, siz
 		copy(id, sizeof(id), m[i].id);
 		if (map_get(&a->active, m[i].id))
 			continue;
+		if (a->running >= a->limit) {
+			a->missed = true;
+			break;
+		}
 		ev = event_new(a, id);
 		ev->attempts = m[i].attempts;
 		ev->sent_ms = m[i].sent_ms;
 		buf_append_str(&ev->body, m[i].body);
-		fresh++;
-		if (a->delayed)
+		/* Counted when it was put off, or, from a former life, at the start. */
+		if (a->delayed && (m[i].due_ms > m[i].sent_ms || m[i].sent_ms < a->began_ms))
 			a->delayed--;
 		run(ev);
 	}
-	a->backlog = fresh > 0 && count >= ACTIVE_MAX;
-	if ((a->backlog || a->delayed) && !a->timer.slot)
-		loop_timer_set(a->iv->o.loop, &a->timer, POLL_NS);
+	/* As many as we asked for: there may be more. The end of one of those under way asks again.
+	 */
+	a->backlog = count >= a->asked || a->missed;
+	a->missed = false;
+	if (a->backlog)
+		watch_pace(a);
+	look_again(a);
 }
 
 static void on_timer(struct loop_timer *t)
 {
 	struct async *a = container_of(t, struct async, timer);
 
-	if (a->fetching || a->stopping || a->active.count >= ACTIVE_MAX)
+	if (a->fetching || a->stopping || a->running >= a->limit)
 		return;
 	a->fetching = true;
-	store_receive(a->iv->o.store, QUEUE, time_wall_ms(), 2 * ACTIVE_MAX, on_fetched, a);
+	/* Those under way are still in the queue, and come first. */
+	a->asked = a->limit + (unsigned)a->active.count;
+	store_receive(a->iv->o.store, QUEUE, time_wall_ms(), a->asked, on_fetched, a);
 }
 
 struct async *async_new(struct invoke *iv)
@@ -295,6 +354,9 @@ struct async *async_new(struct invoke *iv)
 
 	a->iv = iv;
 	a->timer.on_due = on_timer;
+	a->pace.on_due = on_pace;
+	a->limit = ACTIVE_MIN;
+	a->began_ms = time_wall_ms();
 	return a;
 }
 
@@ -315,6 +377,7 @@ void async_stop(struct async *a)
 {
 	a->stopping = true;
 	loop_timer_stop(a->iv->o.loop, &a->timer);
+	loop_timer_stop(a->iv->o.loop, &a->pace);
 }
 
 void async_free(struct async *a)

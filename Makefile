@@ -25,6 +25,7 @@ install: all
 check:
 	@python3 tools/check_layers.py
 	@python3 tools/check_size.py
+	@python3 tools/coverage.py --check
 
 clean:
 	@rm -rf build build-*

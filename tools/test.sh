@@ -88,6 +88,7 @@ style() {
 	title "style"
 	step "layers" python3 tools/check_layers.py
 	step "sizes" python3 tools/check_size.py
+	step "compatibility" python3 tools/coverage.py --check
 	step "format" check_format
 	step "scripts" check_scripts
 	if command -v man >/dev/null 2>&1; then

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -126,14 +127,37 @@ static void refuse_sockets(scmp_filter_ctx c)
 	    "socket");
 }
 
-static void refuse_terminal_input(scmp_filter_ctx c)
+/* Typing into a terminal, and what has the kernel load bridge, VLAN and DLCI modules before it asks
+ * for rights. */
+static void refuse_requests(scmp_filter_ctx c)
 {
-	static const unsigned long requests[] = {TIOCSTI, 0x541c /* TIOCLINUX */};
+	static const unsigned long requests[] = {TIOCSTI, 0x541c /* TIOCLINUX */, SIOCGIFBR,
+	    SIOCSIFBR, SIOCBRADDBR, SIOCBRDELBR, SIOCGIFVLAN, SIOCSIFVLAN, SIOCADDDLCI,
+	    SIOCDELDLCI};
 
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
 		must(seccomp_rule_add(c, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
 			 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, requests[i])),
 		    "ioctl");
+}
+
+static void judge_option(scmp_filter_ctx c, unsigned action, unsigned long option)
+{
+	must(seccomp_rule_add(c, action, SCMP_SYS(setsockopt), 2,
+		 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, SOL_SOCKET),
+		 SCMP_A2(SCMP_CMP_MASKED_EQ, 0xffffffffUL, option)),
+	    "setsockopt");
+}
+
+/* Programs for the kernel's compiler, out of a store that all of the host shares. */
+static void refuse_socket_filters(scmp_filter_ctx c)
+{
+	const unsigned act = SCMP_ACT_ERRNO(EPERM);
+
+	judge_option(c, act, SO_ATTACH_FILTER);
+	judge_option(c, act, SO_ATTACH_BPF);
+	judge_option(c, act, SO_ATTACH_REUSEPORT_CBPF);
+	judge_option(c, act, SO_ATTACH_REUSEPORT_EBPF);
 }
 
 /* Whoever drops the last reference to a lingering TCP socket waits in close(2), for as long as the
@@ -141,10 +165,7 @@ static void refuse_terminal_input(scmp_filter_ctx c)
  * SO_LINGER is good for otherwise, so it succeeds and does nothing. */
 static void ignore_linger(scmp_filter_ctx c)
 {
-	must(seccomp_rule_add(c, SCMP_ACT_ERRNO(0), SCMP_SYS(setsockopt), 2,
-		 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, SOL_SOCKET),
-		 SCMP_A2(SCMP_CMP_MASKED_EQ, 0xffffffffUL, SO_LINGER)),
-	    "setsockopt");
+	judge_option(c, SCMP_ACT_ERRNO(0), SO_LINGER);
 }
 
 /* box-init has the last word (init/notify.c). */
@@ -197,7 +218,8 @@ int main(int argc, char **argv)
 	must(c ? 0 : -ENOMEM, "init");
 	must(seccomp_attr_set(c, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "badarch");
 	refuse(c, refused_to_all, sizeof(refused_to_all) / sizeof(refused_to_all[0]));
-	refuse_terminal_input(c);
+	refuse_requests(c);
+	refuse_socket_filters(c);
 	if (strcmp(name, "box") != 0)
 		refuse(c, refused_to_us, sizeof(refused_to_us) / sizeof(refused_to_us[0]));
 	if (strcmp(name, "unpack") == 0) {

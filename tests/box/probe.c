@@ -7,12 +7,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -187,6 +190,8 @@ static void attempts_kernel(void)
 static void attempts_sockets(void)
 {
 	const long high = 1L << 32;
+	struct sock_filter accept_all = {0x06, 0, 0, 0xffff};
+	struct sock_fprog filter = {1, &accept_all};
 	struct linger wait = {.l_onoff = 1, .l_linger = 3600}, kept = {0};
 	socklen_t len = sizeof(kept);
 	int pair[2], fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -206,6 +211,11 @@ static void attempts_sockets(void)
 	tried("try_seqpacket", socket(AF_INET, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
 	tried("try_route", socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0));
 	tried("try_udp", socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	tried("try_filter", setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)));
+	tried("try_high_filter", syscall(SYS_setsockopt, (long)fd, high | SOL_SOCKET,
+				     high | SO_ATTACH_FILTER, &filter, sizeof(filter)));
+	tried("try_bridge", ioctl(fd, SIOCGIFBR, NULL));
+	tried("try_vlan", ioctl(fd, SIOCGIFVLAN, NULL));
 	/* Allowed and without effect, in both spellings. */
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &wait, len);
 	syscall(SYS_setsockopt, (long)fd, high | SOL_SOCKET, high | SO_LINGER, &wait, len);

@@ -176,7 +176,8 @@ REFUSED = {
     EPERM: """try_mount try_remount try_umount try_unshare_user try_unshare_mount try_unshare_net
         try_clone_user try_fsopen try_chroot try_pivot try_mknod try_setns try_ptrace_1 try_kill_1
         try_setuid_1 try_sethostname try_keyctl try_add_key try_bpf try_io_uring try_userfaultfd
-        try_perf try_kexec try_module try_reboot try_clock try_swapon try_handle try_raw_socket""",
+        try_perf try_kexec try_module try_reboot try_clock try_swapon try_handle try_raw_socket
+        try_filter try_high_filter try_bridge try_vlan""",
     ENOENT: """try_mem_1 try_root_1 try_environ_1 try_fd_1 try_oom_score try_kmsg try_host_home
         try_shadow try_sys try_disk try_loop""",
     22: "try_setuid_0 try_setgid_0",

@@ -265,6 +265,15 @@ static void clear(const int dir[TREE_COUNT])
 			each_box(dir[t], true);
 }
 
+/* Core may make files beside it: what it says is killed, so only our own word counts. */
+static bool is_our_file(int data, const char *record)
+{
+	struct stat st;
+
+	return fstatat(data, record, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_uid == geteuid();
+}
+
 /* Leftovers where an earlier spawner had its groups: `record` has one directory a line. */
 static void clear_recorded(struct cgroups *g, int data, const char *record)
 {
@@ -274,7 +283,7 @@ static void clear_recorded(struct cgroups *g, int data, const char *record)
 
 	for (int t = 0; t < TREE_COUNT; t++)
 		dir[t] = -1;
-	if (fd_read_file(data, record, sizeof(g->path), &b) < 0)
+	if (!is_our_file(data, record) || fd_read_file(data, record, sizeof(g->path), &b) < 0)
 		return;
 	buf_append(&b, "", 1);
 	for (char *l = strtok_r(buf_data(&b), "\n", &save); l; l = strtok_r(NULL, "\n", &save))

@@ -308,6 +308,25 @@ def scenario_disorder(m):
         m.stop()
 
 
+def scenario_record(m):
+    """Root kills what DATA/cgroups names, but not at the word of somebody else."""
+    victim = subprocess.Popen(["sleep", "60"])
+    fake = m.dir + "/fake"
+    os.makedirs(fake + "/b1")
+    for path, text in ((fake + "/b1/cgroup.procs", f"{victim.pid}\n"),
+                       (m.dir + "/cgroups", f"0 {fake}\n")):
+        with open(path, "w") as f:
+            f.write(text)
+    os.chown(m.dir + "/cgroups", CORE_ID, CORE_ID)
+    m.start("config")
+    m.process.wait(10)
+    alive = victim.poll() is None
+    victim.kill()
+    victim.wait()
+    if not alive:
+        fail("a process was killed at the word of core's file")
+
+
 def scenario_config(m):
     m.start("config")
     same("exit code", m.process.wait(10), 2)

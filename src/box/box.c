@@ -215,12 +215,10 @@ static void on_exited(struct box *b, int status)
 
 static void on_exec_failed(struct box *b, int errnum)
 {
-	if (b->has_spec && b->state == BOX_INITIALISING) {
-		/* As a shell reports a command that is not there or cannot be run. */
-		b->handler->on_exit(b, (errnum == ENOENT ? 127 : 126) << 8, false);
-	} else {
+	if (b->has_spec && b->state == BOX_INITIALISING)
+		b->handler->on_no_program(b, errnum);
+	else
 		box_fail(b, "the runtime could not be started");
-	}
 }
 
 static void on_control(struct loop_io *io, uint32_t events)

@@ -62,6 +62,9 @@ struct box_handler {
 	/* The program has ended by itself; all its output has been delivered. What is left of it is
 	 * gone only after box_stop() or box_kill(). */
 	void (*on_exit)(struct box *b, int wait_status, bool out_of_memory);
+	/* The program is not there (ENOENT), lacks what its first line or its linking asks for
+	 * (ELIBACC), or cannot be run for another reason. Otherwise as on_exit. */
+	void (*on_no_program)(struct box *b, int errnum);
 	/* The box cannot go on (could not be made, assigned, or broke the protocol). It is being
 	 * removed; b is invalid after this returns. */
 	void (*on_dead)(struct box *b, const char *why);
@@ -84,7 +87,7 @@ int64_t box_init_started_ns(const struct box *b);
 void box_kill(struct box *b);
 /* Kill all its processes but keep the box and its /tmp. No callback until box_restart(), which
  * may be called at once: the program is started again when all has gone, and on_ready or
- * on_init_error or on_exit follows. */
+ * on_init_error, on_exit or on_no_program follows. */
 void box_stop(struct box *b);
 void box_restart(struct box *b);
 

@@ -105,6 +105,9 @@ static void run(const int *fds, size_t count, int report)
 	if (chdir("/var/task") < 0 && chdir("/") < 0)
 		goto fail;
 	execve(words.argv[0], words.argv, words.envp);
+	/* The same error tells that the file is missing and that its interpreter is. */
+	if (errno == ENOENT)
+		errno = access(words.argv[0], F_OK) == 0 ? ELIBACC : ENOENT;
 fail:
 	failed = errno;
 	(void)!write(report, &failed, sizeof(failed));

@@ -389,13 +389,26 @@ static void describe_exit(int status, char out[96])
 	}
 }
 
-static void on_ended(struct box *b, int status, bool oom)
+/* In Lambda's words, which people look for. */
+static void describe_no_program(const char *path, int errnum, char out[160])
 {
-	struct environment *en = box_ctx(b);
-	char why[96];
+	if (errnum == ENOENT) {
+		snprintf(out, 160, "Couldn't find valid bootstrap(s): [%s /opt/bootstrap]", path);
+		return;
+	}
+	snprintf(out, 160, "fork/exec %s: %s", path, strerror(errnum == ELIBACC ? ENOENT : errnum));
+	for (char *c = out + strlen("fork/exec ") + strlen(path); *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+}
+
+/* No program runs in the box any more, or never did. */
+static void end(
+    struct environment *en, enum invoke_outcome outcome, const char *type, const char *why)
+{
+	char line[320];
 
 	if (en->state == ENVIRONMENT_STARTING) {
-		first_init_failed(en, "error", oom ? "Runtime.OutOfMemory" : "Runtime.ExitError");
+		first_init_failed(en, "error", type);
 		return;
 	}
 	if (en->state == ENVIRONMENT_STOPPED)
@@ -405,9 +418,30 @@ static void on_ended(struct box *b, int status, bool oom)
 		stop(en);
 		return;
 	}
+	/* Whoever reads the log alone must see why, too. */
+	snprintf(
+	    line, sizeof(line), "RequestId: %s Error: %s\n%s\n", head(en)->request_id, why, type);
+	report_flush(en, head(en));
+	report_line(en, head(en), str_from(line));
+	fail_head(en, outcome, type, why, stop);
+}
+
+static void on_ended(struct box *b, int status, bool oom)
+{
+	char why[96];
+
 	describe_exit(status, why);
-	fail_head(en, oom ? INVOKE_OOM : INVOKE_CRASH,
-	    oom ? "Runtime.OutOfMemory" : "Runtime.ExitError", why, stop);
+	end(box_ctx(b), oom ? INVOKE_OOM : INVOKE_CRASH,
+	    oom ? "Runtime.OutOfMemory" : "Runtime.ExitError", why);
+}
+
+static void on_no_program(struct box *b, int errnum)
+{
+	struct environment *en = box_ctx(b);
+	char why[160];
+
+	describe_no_program(en->version->c.program->argv[0], errnum, why);
+	end(en, INVOKE_CRASH, "Runtime.InvalidEntrypoint", why);
 }
 
 static void on_output(struct box *b, struct str bytes)
@@ -446,6 +480,7 @@ static const struct box_handler handler = {
     .on_answer = on_answer,
     .on_output = on_output,
     .on_exit = on_ended,
+    .on_no_program = on_no_program,
     .on_dead = on_dead,
 };
 

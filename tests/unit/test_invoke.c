@@ -413,6 +413,36 @@ static void crash_stops_the_box_and_the_next_call_restarts_it(void **state)
 	assert_int_equal(c.outcome, INVOKE_OK);
 }
 
+static void what_cannot_be_started_is_told(void **state)
+{
+	static const struct {
+		int errnum;
+		const char *text;
+	} cases[] = {
+	    {ENOENT, "Error: Couldn't find valid bootstrap(s): ["},
+	    {EACCES, ": permission denied"},
+	    {ENOEXEC, ": exec format error"},
+	    {ELIBACC, ": no such file or directory"},
+	};
+	struct caller c;
+
+	(void)state;
+	call(&c, NULL);
+	boxes[0].handler->on_no_program(&boxes[0], ENOENT);
+	assert_non_null(strstr(log_text, "Phase: init\tStatus: error\tError Type: Runtime.Inv"));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (i)
+			call(&c, NULL);
+		assert_int_equal(c.done, 0);
+		boxes[0].handler->on_no_program(&boxes[0], cases[i].errnum);
+		assert_int_equal(c.outcome, INVOKE_CRASH);
+		assert_non_null(strstr(c.text, "\"errorType\":\"Runtime.InvalidEntrypoint\""));
+		assert_non_null(strstr(c.text, cases[i].text));
+		assert_non_null(strstr(log_text, cases[i].text));
+	}
+	assert_non_null(strstr(log_text, "\nRuntime.InvalidEntrypoint\n"));
+}
+
 static void time_out_kills_and_tells(void **state)
 {
 	struct invoke_version *old = version;
@@ -601,6 +631,7 @@ int main(void)
 	    T(gate_refuses_what_is_too_much),
 	    T(function_errors_leave_the_box_warm),
 	    T(crash_stops_the_box_and_the_next_call_restarts_it),
+	    T(what_cannot_be_started_is_told),
 	    T(time_out_kills_and_tells),
 	    T(failed_init_is_repeated_inside_the_call),
 	    T(short_calls_are_sent_ahead),

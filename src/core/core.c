@@ -191,17 +191,23 @@ static int open_services(struct core *c, struct err *e)
 /* The address that clients use: of the first listener. */
 static int find_url(struct core *c, struct err *e)
 {
-	struct sockaddr_in address;
-	socklen_t len = sizeof(address);
-	char text[INET_ADDRSTRLEN];
+	struct sockaddr_storage any;
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&any;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&any;
+	socklen_t len = sizeof(any);
+	char text[INET6_ADDRSTRLEN];
 
-	if (getsockname(CORE_FD_FIRST_LISTENER, (struct sockaddr *)&address, &len) < 0 ||
-	    address.sin_family != AF_INET)
-		return err_set(e, EINVAL, "the first listener is no IPv4 socket");
-	inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text));
+	if (getsockname(CORE_FD_FIRST_LISTENER, (struct sockaddr *)&any, &len) < 0)
+		return err_sys(e, errno, "asking for the address of the first listener");
+	if (any.ss_family == AF_INET6) {
+		inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+		snprintf(c->url, sizeof(c->url), "http://[%s]:%u",
+		    IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr) ? "::1" : text, ntohs(v6->sin6_port));
+		return 0;
+	}
+	inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
 	snprintf(c->url, sizeof(c->url), "http://%s:%u",
-	    address.sin_addr.s_addr == htonl(INADDR_ANY) ? "127.0.0.1" : text,
-	    ntohs(address.sin_port));
+	    v4->sin_addr.s_addr == htonl(INADDR_ANY) ? "127.0.0.1" : text, ntohs(v4->sin_port));
 	return 0;
 }
 

@@ -177,10 +177,12 @@ static int open_data(const char *path, struct stat *ret, struct err *e)
 	int fd;
 
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
-		return err_sys(e, errno, "making %s", path);
+		return err_sys(
+		    e, errno, "making the data directory %s (or choose another --data)", path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return err_sys(e, errno, "opening %s", path);
+		return err_sys(
+		    e, errno, "opening the data directory %s (or choose another --data)", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		close(fd);
 		return err_set(
@@ -436,7 +438,7 @@ int main(int argc, char **argv)
 	r = start(&spawner, &o, &e);
 	if (r < 0) {
 		log_error("%s", e.msg);
-		return 2;
+		return r == -EINVAL ? 2 : 1; /* wrong usage, or what it met */
 	}
 	tell_ready(&spawner);
 	core_start(&spawner);

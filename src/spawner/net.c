@@ -63,6 +63,12 @@ int net_listen(const char *where, struct err *e)
 		    "'%s' is not ADDRESS:PORT; write for example 127.0.0.1:4566 or [::1]:4566",
 		    where);
 	fd = listen_on((struct sockaddr *)&address, len, 4096);
+	if (fd == -EADDRINUSE)
+		return err_set(e, EADDRINUSE,
+		    "another program listens on %s; stop it or choose another --listen", where);
+	if (fd == -EADDRNOTAVAIL)
+		return err_set(e, EADDRNOTAVAIL,
+		    "this machine has no address %s; choose another --listen", where);
 	return fd < 0 ? err_sys(e, -fd, "listening on %s", where) : fd;
 }
 

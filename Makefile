@@ -8,7 +8,8 @@ setup:
 	@tools/setup.sh
 
 build/build.ninja: | setup
-	@meson setup build >/dev/null
+	@meson setup build >build.log 2>&1 || { cat build.log; rm -rf build.log build; exit 1; }
+	@rm -f build.log
 
 test: setup
 	@tools/test.sh

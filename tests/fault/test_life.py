@@ -299,6 +299,7 @@ def handler(event, context):
         self.server.create("parent", {"index.py": '''
 import os, time
 def handler(event, context):
+    open("/tmp/parent-mark", "w").close()
     for i in range(5):
         if os.fork() == 0:
             os.setsid()
@@ -306,11 +307,13 @@ def handler(event, context):
             os._exit(0)
     time.sleep(1000)
 '''}, timeout=1)
-        before = len(self.server.box_pids())
         self.assertEqual(self.server.invoke("parent").fault["errorType"], "Sandbox.Timedout")
-        time.sleep(0.3 * fault.SLOW)
+
+        def left():
+            return [p for p in self.server.box_pids()
+                    if os.path.exists(f"/proc/{p}/root/tmp/parent-mark")]
         # Only box-init is left of it.
-        self.assertLessEqual(len(self.server.box_pids()), before + 3)
+        self.server.wait_for(lambda: len(left()) == 1, "its children to die", 3)
 
 
 class Freeze(Case):

@@ -501,24 +501,27 @@ class Figures(Case):
     def test_duration(self):
         self.server.create("nap", {"index.py": '''
 import time
+start = time.monotonic()
 time.sleep(0.3)
+init = (time.monotonic() - start) * 1000
 def handler(event, context):
     start = time.monotonic()
     time.sleep(event / 1000)
-    return (time.monotonic() - start) * 1000
+    return [(time.monotonic() - start) * 1000, init]
 '''}, memory=1769)
         cold = True
         for ms in (120, 0, 37, 400):
             start = time.monotonic()
             answer = self.server.invoke("nap", ms)
             outside = (time.monotonic() - start) * 1000
-            inside, report = answer.value, answer.report()
+            (inside, own), report = answer.value, answer.report()
             self.assertLessEqual(inside, report["Duration"] + 0.01)
             self.assertLess(report["Duration"], inside + 15 * fault.SLOW)
             init = report.get("Init Duration", 0)
             self.assertLess(report["Duration"] + init, outside + 0.01)
             if cold:
-                self.assertTrue(300 <= init < 380 * fault.SLOW, init)
+                # The interpreter's own start may be in it, when none was waiting.
+                self.assertTrue(own <= init < own + 150 * fault.SLOW, (own, init))
             else:
                 self.assertEqual(init, 0)
             # Two roundings to hundredths may cross a millisecond.

@@ -9,6 +9,8 @@
 /* One server process, one front door. */
 static const struct front_parts *parts;
 
+#define PAGES_BODY_MAX 4096 /* they are all GET */
+
 enum owner { OWNER_AWS, OWNER_URL, OWNER_PAGES };
 
 static enum owner owner_of(const struct http_request *r)
@@ -36,7 +38,7 @@ static void on_head(struct http_request *r)
 	switch (owner_of(r)) {
 	case OWNER_AWS: aws_on_head(parts->aws, r); break;
 	case OWNER_URL: url_on_head(parts->lambda, r); break;
-	case OWNER_PAGES: break;
+	case OWNER_PAGES: r->body_limit = PAGES_BODY_MAX; break;
 	}
 }
 

@@ -201,7 +201,7 @@ enum invoke_refusal invoke_start(
 	}
 	n = take_spare(iv);
 	fill(n, r);
-	n->arrived_ns = loop_now_ns(iv->o.loop);
+	n->serial = ++iv->serial;
 	list_push_back(&n->version->waiting, &n->node);
 	n->version->waiting_count++;
 	n->version->unfinished++;

@@ -15,6 +15,7 @@ struct invoke {
 	int64_t reserved_sum;
 	unsigned unreserved_running;
 	struct list spare; /* invocations for reuse */
+	uint64_t serial;   /* of the newest invocation */
 	struct invoke_counts counts;
 	struct async *async;
 };
@@ -43,6 +44,7 @@ struct invoke_version {
 	int64_t run_ns;          /* moving average of recent run times; 0: unknown */
 	int64_t floor_ns;        /* the shortest of late, slowly forgotten; 0: unknown */
 	struct loop_timer timer; /* looks again at what waits */
+	uint64_t seen, stuck;    /* serials: head of the queue at the last look, at two in a row */
 	bool retired;
 	uint32_t meter_version;
 	char *start_suffix; /* " Version: N\n" */
@@ -88,7 +90,7 @@ struct invocation {
 	bool forgotten;
 	void (*done)(void *ctx, struct invoke_result *r);
 	void *ctx;
-	int64_t arrived_ns;
+	uint64_t serial; /* of all invocations, from 1 */
 };
 
 /* version.c */

@@ -14,9 +14,17 @@
 #define PACK_WAIT_NS 1000000
 #define BUSY_LOOKED_AT 4
 
+/* Who heads the queue at two looks in a row is stuck, whatever the averages promise. Its age alone
+ * would not tell: on a busy machine it is often we who did not get to run. */
 static void on_timer(struct loop_timer *t)
 {
-	version_dispatch(container_of(t, struct invoke_version, timer));
+	struct invoke_version *v = container_of(t, struct invoke_version, timer);
+	const struct invocation *head = list_first(&v->waiting, struct invocation, node);
+
+	if (head && head->serial == v->seen)
+		v->stuck = head->serial;
+	v->seen = head ? head->serial : 0;
+	version_dispatch(v);
 }
 
 /* Copy a string into one block, moving *at on. */
@@ -144,7 +152,7 @@ static bool served_within(
 
 	if (!boxes || !run_ns)
 		return false;
-	if (loop_now_ns(v->function->iv->o.loop) - head->arrived_ns > limit_ns)
+	if (head->serial == v->stuck)
 		return false;
 	return (int64_t)v->waiting_count * run_ns / boxes < limit_ns;
 }

@@ -29,7 +29,8 @@
 
 #define STOP_NS 5500000000 /* core has 5 s to drain */
 #define SWEEP_MS 5
-#define FDS_PER_BOX 9           /* core's eight and a spare */
+#define FDS_PER_BOX 11          /* in core: eight, channel or connections, and output */
+#define FDS_OF_CLIENTS 8704     /* in core: two servers' connections, files, and a reserve */
 #define CGROUP_RECORD "cgroups" /* in the data directory: where our groups are */
 
 struct options {
@@ -244,7 +245,9 @@ static uint32_t count_slots(unsigned wanted)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	possible = files.rlim_max > 1024 ? (files.rlim_max - 512) / FDS_PER_BOX : 32;
+	possible = files.rlim_max > 2 * FDS_OF_CLIENTS
+		       ? (files.rlim_max - FDS_OF_CLIENTS) / FDS_PER_BOX
+		       : files.rlim_max / (2 * FDS_PER_BOX);
 	if (!wanted)
 		wanted = WIRE_BOXES_MAX;
 	return possible < wanted ? (uint32_t)possible : wanted;

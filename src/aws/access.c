@@ -256,7 +256,7 @@ int aws_access_body(struct aws_request *q, struct err *e)
 }
 
 int aws_authenticate(struct aws *a, struct http_request *r, const char *signing_name,
-    struct aws_principal *ret, struct err *e)
+    const char *region, struct aws_principal *ret, struct err *e)
 {
 	char secret[AWS_SECRET_SIZE], hash[SIGV4_HEX];
 	struct aws_principal who;
@@ -279,6 +279,10 @@ int aws_authenticate(struct aws *a, struct http_request *r, const char *signing_
 	if (!str_is(auth.service, signing_name))
 		return fail(e, AWS_BAD_SIGNATURE,
 		    "Credential should be scoped to correct service: '%s'.", signing_name);
+	if (region && !str_is(auth.region, region))
+		return fail(e, AWS_BAD_SIGNATURE,
+		    "Credential should be scoped to a valid region, not '%.*s'; this is '%s'.",
+		    STR_FMT(auth.region), region);
 	result = check_head(a, &s, &auth, e);
 	if (result == 0)
 		result = find_key(a, &auth, &who, secret, e);

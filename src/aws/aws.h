@@ -148,6 +148,6 @@ void aws_on_request(struct http_request *r);
 void aws_on_cancel(struct http_request *r);
 
 /* Only authenticate (function URLs with AWS_IAM): 0, or negative with e filled by fail(). The body
- * is whole. For the service of this signing name. */
+ * is whole. For the service of this signing name in this region (NULL: in any). */
 int aws_authenticate(struct aws *a, struct http_request *r, const char *signing_name,
-    struct aws_principal *ret, struct err *e);
+    const char *region, struct aws_principal *ret, struct err *e);

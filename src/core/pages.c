@@ -198,7 +198,7 @@ static bool signed_by_somebody(const struct front_parts *p, struct http_request 
 	struct aws_principal who;
 	struct err e = ERR_INIT;
 
-	if (aws_authenticate(p->aws, r, "lambda", &who, &e) >= 0 &&
+	if (aws_authenticate(p->aws, r, "lambda", NULL, &who, &e) >= 0 &&
 	    (p->dev || who.type != AWS_ANONYMOUS))
 		return true;
 	reply_error(r, 403, e.msg[0] ? e.msg : "Sign this request (SigV4, service lambda).");

@@ -373,8 +373,8 @@ static void the_authorizer_is_asked_before_the_handler(void **state)
 	aws_free(aws);
 }
 
-static int authenticate(
-    struct aws *aws, const char *path, const char *service, struct aws_principal *p, struct err *e)
+static int authenticate(struct aws *aws, const char *path, const char *service, const char *region,
+    struct aws_principal *p, struct err *e)
 {
 	struct http_header headers[4] = {H("Host", "url.example.com")};
 	struct sigv4_request s = {STR("GET"), STR("/a"), STR("q=1"), headers, 1, false};
@@ -387,7 +387,7 @@ static int authenticate(
 
 	r.header_count =
 	    1 + sigv4_sign(&arena, &s, &keys, "us-east-1", service, NOW_MS, EMPTY, headers + 1);
-	return aws_authenticate(aws, &r, "lambda", p, e);
+	return aws_authenticate(aws, &r, "lambda", region, p, e);
 }
 
 static void function_urls_can_ask_who_it_is(void **state)
@@ -401,11 +401,14 @@ static void function_urls_can_ask_who_it_is(void **state)
 	struct err e = ERR_INIT;
 
 	(void)state;
-	assert_int_equal(authenticate(aws, "/a", "lambda", &p, &e), 0);
+	assert_int_equal(authenticate(aws, "/a", "lambda", NULL, &p, &e), 0);
 	assert_string_equal(p.user_id, "AIDAJO");
-	assert_true(authenticate(aws, "/b", "lambda", &p, &e) < 0);
+	assert_true(authenticate(aws, "/b", "lambda", NULL, &p, &e) < 0);
 	assert_int_equal(e.code, AWS_BAD_SIGNATURE);
-	assert_true(authenticate(aws, "/a", "sts", &p, &e) < 0);
+	assert_true(authenticate(aws, "/a", "sts", NULL, &p, &e) < 0);
+	assert_int_equal(e.code, AWS_BAD_SIGNATURE);
+	assert_int_equal(authenticate(aws, "/a", "lambda", "us-east-1", &p, &e), 0);
+	assert_true(authenticate(aws, "/a", "lambda", "eu-west-1", &p, &e) < 0);
 	assert_int_equal(e.code, AWS_BAD_SIGNATURE);
 	aws_free(aws);
 }

@@ -12,7 +12,6 @@
 
 #define BODY_MAX (6 * 1024 * 1024)
 #define BODY_UNWANTED (64 * 1024)
-#define ID_LEN 32
 
 struct url_call {
 	struct http_request *r;
@@ -23,20 +22,28 @@ struct url_call {
 	size_t cors_count;
 };
 
+/* What is before ".lambda-url." in a host name; none for other hosts. */
+static struct str host_id(struct str host)
+{
+	static const char mark[] = ".lambda-url.";
+	const char *at = host.len ? memmem(host.ptr, host.len, mark, sizeof(mark) - 1) : NULL;
+
+	return at ? (struct str){host.ptr, (size_t)(at - host.ptr)} : STR_NULL;
+}
+
 bool url_is_host(struct str host)
 {
-	/* "<32 characters>.lambda-url." at least; most hosts are told apart by length alone. */
-	return host.len > ID_LEN + 12 && memcmp(host.ptr + ID_LEN, ".lambda-url.", 12) == 0;
+	return host_id(host).ptr;
 }
 
 /* Which URL, and the path that the function sees. */
 static struct str find_id(const struct http_request *r, struct str *ret_path)
 {
-	struct str host = http_header(r, "host"), rest, id;
+	struct str id = host_id(http_header(r, "host")), rest;
 
-	if (url_is_host(host)) {
+	if (id.ptr) {
 		*ret_path = r->path;
-		return (struct str){host.ptr, ID_LEN};
+		return id;
 	}
 	rest = str_sub(r->path, strlen(URL_PATH_PREFIX));
 	id = str_cut(&rest, '/');
@@ -51,10 +58,12 @@ static void reply_message(struct http_request *r, unsigned status, const char *t
 	struct http_header headers[3] = {{STR("content-type"), STR("application/json")},
 	    {STR("x-amzn-ErrorType"), str_from(type)},
 	    {STR("x-amzn-RequestId"), str_from(request_id)}};
-	char body[384];
+	_cleanup_buf_ struct buf body = BUF_INIT;
 
-	snprintf(body, sizeof(body), "{\"Message\":\"%s\"}", message);
-	http_reply(r, status, headers, 3, str_from(body));
+	buf_puts(&body, "{\"Message\":");
+	buf_json_string(&body, str_from(message));
+	buf_putc(&body, '}');
+	http_reply(r, status, headers, 3, buf_str(&body));
 }
 
 /* ---- CORS: the platform's business, the function does not see preflights ---- */
@@ -180,6 +189,16 @@ static void on_done(void *ctx, struct invoke_result *result)
 
 /* ---- the request ---- */
 
+/* Who signs is told what is wrong with it; who does not, nothing. */
+static void refuse(struct http_request *r, const struct err *e, const char *request_id)
+{
+	const char *type = e->code == AWS_BAD_SIGNATURE ? "InvalidSignatureException"
+			   : e->code == AWS_UNKNOWN_KEY ? "UnrecognizedClientException"
+							: "AccessDeniedException";
+
+	reply_message(r, 403, type, e->code == AWS_MISSING_AUTH ? "Forbidden" : e->msg, request_id);
+}
+
 static bool allowed(struct lambda *l, struct http_request *r, struct str id,
     const struct url_route *route, struct aws_principal *who, const char *request_id)
 {
@@ -187,8 +206,9 @@ static bool allowed(struct lambda *l, struct http_request *r, struct str id,
 	const struct aws_principal *caller = NULL;
 
 	if (route->iam) {
-		if (aws_authenticate(url_config_engine(l), r, "lambda", who, &e) < 0) {
-			reply_message(r, 403, "AccessDeniedException", "Forbidden", request_id);
+		if (aws_authenticate(url_config_engine(l), r, "lambda", route->region, who, &e) <
+		    0) {
+			refuse(r, &e, request_id);
 			return false;
 		}
 		caller = who;

@@ -85,6 +85,7 @@ int url_config_route(struct lambda *l, struct str id, struct url_route *ret)
 	ret->id = doc_str(it->doc, "UrlId");
 	ret->version = v->run;
 	ret->arn = arn;
+	ret->region = it->function->region;
 	ret->iam = !auth || strcmp(auth, "NONE") != 0;
 	ret->cors = it->cors;
 	return 0;

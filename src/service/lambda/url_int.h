@@ -21,6 +21,7 @@ struct url_cors {
 struct url_route {
 	const char *id;
 	struct invoke_version *version; /* chosen for this request: an alias may split traffic */
+	const char *region;             /* the function's */
 	const char *arn;                /* qualified if the URL is an alias's */
 	bool iam;                       /* AuthType AWS_IAM */
 	const struct url_cors *cors;    /* NULL: none */

@@ -37,11 +37,12 @@ struct lambda {
 	struct lambda_options o;
 	struct spawn *spawn; /* NULL: without one, in tests */
 	struct aws *aws;
-	char port[8];         /* of o.url */
-	struct map functions; /* "account/region/name" -> struct function */
-	struct map urls;      /* URL id -> struct item */
-	struct map codes;     /* SHA-256 in hex -> struct code */
-	struct list dying;    /* codes nobody refers to, oldest first */
+	char port[8];           /* of o.url */
+	struct map functions;   /* "account/region/name" -> struct function */
+	struct map urls;        /* URL id -> struct item */
+	uint64_t policy_serial; /* counts changes of policies */
+	struct map codes;       /* SHA-256 in hex -> struct code */
+	struct list dying;      /* codes nobody refers to, oldest first */
 	struct loop_timer dying_timer;
 	uint8_t secret[32]; /* signs download links; new at each start */
 };
@@ -77,7 +78,12 @@ struct item {
 	char *name;
 	json_t *doc;
 	int64_t stored;
-	struct url_cors *cors; /* of a URL, made of the document; may be NULL */
+	/* Of a URL, made of the document for the warm path. */
+	struct url_cors *cors; /* may be NULL */
+	char *arn;
+	bool iam;
+	uint64_t judged; /* lambda.policy_serial at which `open` was found out */
+	bool open;       /* anybody may use it */
 };
 
 /* ---- json.c: small helpers over jansson ---- */
@@ -301,4 +307,5 @@ bool function_allows(
 
 /* ---- url_config.c (what url.c asks for is in url_int.h) ---- */
 
+/* After any change of an alias, a policy or a URL; before its end when `there` is false. */
 void url_item_changed(struct lambda *l, struct item *it, bool there);

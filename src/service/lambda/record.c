@@ -256,8 +256,7 @@ static int apply_item(
 	json_decref(it->doc);
 	it->doc = doc;
 	it->stored = stored;
-	if (kind == RECORD_URL)
-		url_item_changed(f->lambda, it, true);
+	url_item_changed(f->lambda, it, true);
 	return 0;
 }
 

@@ -53,64 +53,88 @@ static struct url_cors *cors_new(const json_t *doc)
 
 void url_item_changed(struct lambda *l, struct item *it, bool there)
 {
-	const char *id = doc_str(it->doc, "UrlId");
+	const char *id = doc_str(it->doc, "UrlId"), *auth = doc_str(it->doc, "AuthType");
 
-	if (!id)
-		return; /* an alias or a policy */
+	if (!id) { /* an alias or a policy */
+		l->policy_serial++;
+		return;
+	}
 	cors_free(it->cors);
-	it->cors = there ? cors_new(json_object_get(it->doc, "Cors")) : NULL;
-	if (there)
-		map_put(&l->urls, str_from(id), it);
-	else
+	free(it->arn);
+	it->cors = NULL;
+	it->arn = NULL;
+	it->judged = 0;
+	if (!there) {
 		map_remove(&l->urls, str_from(id));
+		return;
+	}
+	it->cors = cors_new(json_object_get(it->doc, "Cors"));
+	it->iam = !auth || strcmp(auth, "NONE") != 0;
+	it->arn = xasprintf("arn:aws:lambda:%s:%s:function:%s%s%s", it->function->region,
+	    it->function->account, it->function->name, it->name[0] ? ":" : "", it->name);
+	map_put(&l->urls, str_from(id), it);
 }
 
 /* ---- for the front end ---- */
 
 int url_config_route(struct lambda *l, struct str id, struct url_route *ret)
 {
-	static char arn[400]; /* loop thread; valid until the next request */
 	const struct item *it = map_get(&l->urls, id);
 	const struct version *v;
-	const char *auth;
 
 	if (!it)
 		return -ENOENT;
 	v = version_to_run(it->function, it->name, rand_u64());
 	if (!v || !v->run)
 		return -EBUSY;
-	auth = doc_str(it->doc, "AuthType");
-	snprintf(arn, sizeof(arn), "arn:aws:lambda:%s:%s:function:%s%s%s", it->function->region,
-	    it->function->account, it->function->name, it->name[0] ? ":" : "", it->name);
 	ret->id = doc_str(it->doc, "UrlId");
 	ret->version = v->run;
-	ret->arn = arn;
+	ret->arn = it->arn;
 	ret->region = it->function->region;
-	ret->iam = !auth || strcmp(auth, "NONE") != 0;
+	ret->iam = it->iam;
 	ret->cors = it->cors;
 	return 0;
 }
 
+static bool policy_says(const struct item *it, struct policy_request *r)
+{
+	r->via_url = true;
+	r->url_auth_type = doc_str(it->doc, "AuthType");
+	r->action = "lambda:InvokeFunctionUrl";
+	if (!function_allows(it->function, it->name, r))
+		return false;
+	r->action = "lambda:InvokeFunction";
+	return function_allows(it->function, it->name, r);
+}
+
+/* The same for everybody who says not who he is, so it is asked once for each change of a policy.
+ */
+static bool open_to_all(struct lambda *l, struct item *it)
+{
+	struct policy_request r = {0};
+
+	if (it->judged != l->policy_serial + 1) {
+		it->open = policy_says(it, &r);
+		it->judged = l->policy_serial + 1;
+	}
+	return it->open;
+}
+
 bool url_config_allows(struct lambda *l, struct str id, const struct aws_principal *who)
 {
-	const struct item *it = map_get(&l->urls, id);
-	struct policy_request r = {.via_url = true};
+	struct item *it = map_get(&l->urls, id);
+	struct policy_request r = {0};
 
 	if (!it)
 		return false;
+	if (!who || who->type == AWS_ANONYMOUS)
+		return open_to_all(l, it);
 	/* Callers of the function's own account: their own policies decide. */
-	if (who && who->type != AWS_ANONYMOUS && strcmp(who->account, it->function->account) == 0)
+	if (strcmp(who->account, it->function->account) == 0)
 		return true;
-	if (who && who->type != AWS_ANONYMOUS) {
-		r.account = who->account;
-		r.arn = who->arn;
-	}
-	r.url_auth_type = doc_str(it->doc, "AuthType");
-	r.action = "lambda:InvokeFunctionUrl";
-	if (!function_allows(it->function, it->name, &r))
-		return false;
-	r.action = "lambda:InvokeFunction";
-	return function_allows(it->function, it->name, &r);
+	r.account = who->account;
+	r.arn = who->arn;
+	return policy_says(it, &r);
 }
 
 struct aws *url_config_engine(struct lambda *l)

@@ -111,7 +111,10 @@ const struct cli_verb cli_env = {
 	"For the shell:  eval \"$(sudo mayfly env)\"\n"
 	"From then on the AWS CLI, every AWS SDK and the other verbs of mayfly in that shell talk\n"
 	"to the server of this machine. Reads DIR/credentials (its owner's and root's alone) and\n"
-	"DIR/endpoint, which the server writes.",
+	"DIR/endpoint, which the server writes.\n"
+	"\n"
+	"An AWS CLI from before 2.13, such as Debian 12's, does not know AWS_ENDPOINT_URL:\n"
+	"  alias aws='aws --endpoint-url \"$AWS_ENDPOINT_URL\"'",
     .options = table,
     .option_count = ARRAY_SIZE(table),
     .defaults = &(const struct options){.data = CONFIG_DATA, .profile = "default"},

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli/client.h"
+#include "cli/config.h"
 #include "cli/term.h"
 
 #define FUNCTIONS "/2015-03-31/functions"
@@ -125,7 +126,7 @@ static void print_table(const json_t *functions)
 	printf("%s%zu function%s, %s of code\n", count ? "\n" : "", count, count == 1 ? "" : "s",
 	    size);
 	if (!count)
-		puts("make one with `mayfly deploy DIR`");
+		printf("none in region %s; make one with `mayfly deploy DIR`\n", config_region());
 	term_table_done(&t);
 }
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -72,6 +73,44 @@ describe('without a server', () => {
 			const r = mayfly(args);
 			assert.equal(r.code, 2, args.join(' '));
 			assert.ok(r.err.length > 0 && r.out === '', args.join(' '));
+		}
+	});
+
+	test('a server that cannot start says why and what to do', async () => {
+		const other = createServer();
+		await new Promise((resolve) => other.listen(0, '127.0.0.1', resolve));
+		const file = path.join(directory({ file: '' }), 'file');
+		const data = path.join(work, 'never');
+		const taken = `127.0.0.1:${other.address().port}`;
+		for (const [args, code, says] of [
+			[['--listen', taken, '--data', data], 1, `another program listens on ${taken}; stop it or choose another --listen`],
+			[['--listen', '192.0.2.1:80', '--data', data], 1, 'choose another --listen'],
+			[['--listen', 'foo', '--data', data], 2, "'foo' is not ADDRESS:PORT"],
+			[['--listen', '127.0.0.1:0', '--data', file], 1, 'choose another --data'],
+			[['--listen', '127.0.0.1:0', '--data', '/proc/x'], 1, 'choose another --data'],
+		]) {
+			const r = mayfly(['serve', ...args]);
+			assert.equal(r.code, code, r.err);
+			assert.ok(r.err.includes(says), r.err);
+		}
+		other.close();
+	});
+
+	test('a server may listen on IPv6 alone', async (t) => {
+		const data = path.join(work, 'six');
+		const child = spawn(program, ['serve', '--listen', '[::1]:0', '--data', data], { stdio: ['ignore', 'ignore', 'pipe'] });
+		let said = '';
+		child.stderr.on('data', (text) => { said += text; });
+		const ended = new Promise((resolve) => child.once('close', resolve));
+		try {
+			await eventually(() => assert.match(said, /ready at|[Cc]annot assign|not supported|no address/));
+			if (!/ready at/.test(said)) return t.skip('no IPv6 here');
+			const env = { ...JSON.parse(ok(['env', '--json', '--data', data])) };
+			assert.match(env.AWS_ENDPOINT_URL, /^http:\/\/\[::1\]:\d+$/);
+			assert.match(ok(['ls'], { env: { ...env, AWS_REGION: 'eu-west-1' } }), /^none in region eu-west-1; make one/m);
+		} finally {
+			child.kill();
+			await ended;
 		}
 	});
 

@@ -137,8 +137,7 @@ static int parse_pattern(const char *text, struct log_pattern **ret, struct err 
 		return 0;
 	*ret = log_pattern_parse(str_from(text), &why);
 	if (!*ret)
-		return fail(
-		    e, LOGS_INVALID_PARAMETER_EXCEPTION, "Invalid filter pattern: %s", why.msg);
+		return fail(e, LOGS_INVALID_PARAMETER_EXCEPTION, "%s", why.msg);
 	return 0;
 }
 

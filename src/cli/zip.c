@@ -52,7 +52,8 @@ static int add_name(
 	if (S_ISDIR(st.st_mode))
 		return walk(root, path, depth + 1, n, e);
 	if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
-		return err_set(e, EINVAL, "%s is neither a file nor a directory", path);
+		return err_set(
+		    e, EINVAL, "%s is neither a file nor a directory; move it away", path);
 	if (n->count == FILES_MAX)
 		return err_set(e, EFBIG, "more than %d files", FILES_MAX);
 	n->items = xrealloc(n->items, (n->count + 1) * sizeof(*n->items));

@@ -102,6 +102,8 @@ int main(int argc, char **argv)
 		return CORE_EXIT_CONFIG;
 	}
 	log_info("ready at %s", core.url);
+	if (core.config.dev)
+		log_warn("--dev: any key is accepted, and requests without a signature");
 	r = loop_run(core.loop);
 	core_close(&core);
 	return r < 0 ? 1 : 0;

@@ -150,7 +150,9 @@ static void reply_answer(struct url_call *u, struct str payload)
 
 	if (url_answer_parse(u->r->arena, payload, &a) < 0) {
 		reply_message(u->r, 502, "BadGatewayException",
-		    "The function's answer is no valid HTTP reply.", u->request_id);
+		    "The function's answer is no valid HTTP reply: statusCode must be 100 to 599, "
+		    "body a string, and base64 if isBase64Encoded is true.",
+		    u->request_id);
 		return;
 	}
 	for (size_t i = 0; i < a.header_count; i++) {

@@ -8,7 +8,7 @@ setup:
 	@tools/setup.sh
 
 build/build.ninja: | setup
-	@meson setup build >build.log 2>&1 || { cat build.log; rm -rf build.log build; exit 1; }
+	@meson setup build >build.log 2>&1 || { cat build.log; rm -f build.log; exit 1; }
 	@rm -f build.log
 
 test: setup

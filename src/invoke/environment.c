@@ -236,13 +236,11 @@ static void finish(struct environment *en, enum invoke_outcome outcome, const ch
 	book(en, n, &r);
 	learn(v, r.duration_ns);
 	en->quiet++;
-	v->unfinished++; /* keep it until we are done with it */
+	/* Before the environment can go: the payload may be the memory of its channel. */
 	invocation_finish(n, outcome, payload);
 	after(en);
 	if (v->waiting_count)
 		version_dispatch(v);
-	v->unfinished--;
-	version_unref_if_done(v);
 }
 
 static void fail_head(struct environment *en, enum invoke_outcome outcome, const char *type,

@@ -10,6 +10,11 @@
 #include "base/time.h"
 #include "invoke/invoke_int.h"
 
+#define COPY_MAX 16384
+#define FEW 2 /* running invocations, up to which a turn serves one at a time */
+
+static void on_replies(struct loop_task *t);
+
 struct invoke *invoke_new(const struct invoke_options *o)
 {
 	struct invoke *iv = xcalloc(1, sizeof(*iv));
@@ -18,6 +23,8 @@ struct invoke *invoke_new(const struct invoke_options *o)
 	list_init(&iv->versions);
 	list_init(&iv->idle);
 	list_init(&iv->spare);
+	list_init(&iv->finished);
+	iv->replies.run = on_replies;
 	iv->async = async_new(iv);
 	return iv;
 }
@@ -26,6 +33,7 @@ void invoke_free(struct invoke *iv)
 {
 	if (!iv)
 		return;
+	loop_task_cancel(&iv->replies);
 	async_free(iv->async);
 	list_for_each_safe (n, &iv->spare)
 		free(list_entry(n, struct invocation, node));
@@ -119,6 +127,7 @@ static enum invoke_refusal gate_enter(struct invoke_function *f)
 	}
 	f->running++;
 	iv->counts.running++;
+	loop_hold_spin(iv->o.loop, iv->counts.running > FEW);
 	return INVOKE_ACCEPTED;
 }
 
@@ -126,6 +135,7 @@ static void gate_leave(struct invoke_function *f)
 {
 	f->running--;
 	f->iv->counts.running--;
+	loop_hold_spin(f->iv->o.loop, f->iv->counts.running > FEW);
 	if (f->reserved < 0)
 		f->iv->unreserved_running--;
 }
@@ -216,24 +226,56 @@ void invocation_forget(struct invocation *n)
 	n->forgotten = true;
 }
 
-void invocation_finish(struct invocation *n, enum invoke_outcome outcome, struct buf *payload)
+/* Tell the caller. */
+static void tell(struct invoke *iv, struct invocation *n)
 {
 	struct invoke_version *v = n->version;
-	struct invoke *iv = v->function->iv;
-	struct invoke_result r = {.outcome = outcome,
-	    .payload = payload,
+	struct invoke_result r = {.outcome = n->outcome,
+	    .payload = n->has_answer ? &n->payload : NULL,
 	    .version = v->c.version,
 	    .request_id = n->request_id,
 	    .tail = n->tail ? buf_str(n->tail) : STR_NULL};
 
 	gate_leave(v->function);
-	if (outcome != INVOKE_NO_BOX)
+	if (n->outcome != INVOKE_NO_BOX)
 		iv->counts.invocations++;
-	if (outcome != INVOKE_OK && !n->forgotten)
+	if (n->outcome != INVOKE_OK && !n->forgotten)
 		iv->counts.errors++;
 	if (!n->forgotten)
 		n->done(n->ctx, &r);
 	release(iv, n);
 	v->unfinished--;
 	version_unref_if_done(v);
+}
+
+static void on_replies(struct loop_task *t)
+{
+	struct invoke *iv = container_of(t, struct invoke, replies);
+	struct invocation *n;
+
+	while ((n = list_first(&iv->finished, struct invocation, node))) {
+		list_remove(&n->node);
+		tell(iv, n);
+	}
+}
+
+void invocation_finish(struct invocation *n, enum invoke_outcome outcome, struct buf *payload)
+{
+	struct invoke *iv = n->version->function->iv;
+
+	n->outcome = outcome;
+	n->has_answer = payload != NULL;
+	/* The answer takes the place of the event. Small ones are copied, so that the channel keeps
+	 * its memory for the next. */
+	if (payload && buf_len(payload) > COPY_MAX) {
+		buf_done(&n->payload);
+		n->payload = *payload;
+		*payload = (struct buf)BUF_INIT;
+	} else {
+		buf_clear(&n->payload);
+		if (payload)
+			buf_append_str(&n->payload, buf_str(payload));
+	}
+	list_push_back(&iv->finished, &n->node);
+	loop_defer(iv->o.loop, &iv->replies);
 }

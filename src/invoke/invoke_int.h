@@ -14,8 +14,10 @@ struct invoke {
 	struct list idle; /* environments with nothing to do, of all versions, oldest first */
 	int64_t reserved_sum;
 	unsigned unreserved_running;
-	struct list spare; /* invocations for reuse */
-	uint64_t serial;   /* of the newest invocation */
+	struct list spare;    /* invocations for reuse */
+	uint64_t serial;      /* of the newest invocation */
+	struct list finished; /* invocations whose callers are told at the end of the turn */
+	struct loop_task replies;
 	struct invoke_counts counts;
 	struct async *async;
 };
@@ -87,7 +89,8 @@ struct invocation {
 	char *arn;
 	struct buf client_context, payload;
 	struct buf *tail; /* NULL: not wanted */
-	bool forgotten;
+	bool forgotten, has_answer;
+	enum invoke_outcome outcome; /* when finished; payload then is the answer */
 	void (*done)(void *ctx, struct invoke_result *r);
 	void *ctx;
 	uint64_t serial; /* of all invocations, from 1 */
@@ -100,6 +103,8 @@ void version_requeue(struct invoke_version *v, struct invocation *n); /* to the 
 struct invocation *version_take_waiting(struct invoke_version *v);
 
 /* invoke.c */
+/* It has ended. Its caller is told at the end of the turn, after boxes got what waits for them. The
+ * payload may be taken. */
 void invocation_finish(struct invocation *n, enum invoke_outcome outcome, struct buf *payload);
 
 /* environment.c */

@@ -12,7 +12,6 @@
 #include "loop/loop_int.h"
 
 #define QUICK_WAITS_MAX 8u
-#define ALONE 2             /* events a turn, up to which nobody shares the price of a wake-up */
 #define QUICK_WAITS_SPIN 2u /* from here on spinning is expected to pay */
 
 struct loop *loop_new(unsigned workers, struct err *e)
@@ -109,6 +108,11 @@ void loop_set_spin(struct loop *l, int64_t spin_ns)
 {
 	l->spin_ns = spin_ns;
 	l->quick_waits = 0;
+}
+
+void loop_hold_spin(struct loop *l, bool hold)
+{
+	l->spin_held = hold;
 }
 
 int loop_io_add(struct loop *l, struct loop_io *io)
@@ -233,9 +237,7 @@ static int wait_spinning(struct loop *l, int timeout_ms)
 	}
 	if (n == 0)
 		n = wait_once(l, wait_ms(l, timeout_ms));
-	if (n > ALONE) /* many at once: sleeping is paid by all of them together */
-		l->quick_waits = 0;
-	else if (n > 0 && time_mono_ns() - from_ns <= l->spin_ns)
+	if (n > 0 && time_mono_ns() - from_ns <= l->spin_ns)
 		l->quick_waits += l->quick_waits < QUICK_WAITS_MAX;
 	else
 		l->quick_waits /= 2;
@@ -305,7 +307,7 @@ int loop_turn(struct loop *l, int timeout_ms)
 	int n;
 
 	check(!l->turning);
-	n = l->spin_ns && ms ? wait_spinning(l, timeout_ms) : wait_once(l, ms);
+	n = l->spin_ns && !l->spin_held && ms ? wait_spinning(l, timeout_ms) : wait_once(l, ms);
 	if (n < 0)
 		return n;
 	l->turning = true;

@@ -34,6 +34,8 @@ int64_t loop_now_ns(const struct loop *l);
 /* Spin for up to spin_ns before sleeping when the last turns were busy (0: never): on virtual
  * machines waking an idle core costs more than this. */
 void loop_set_spin(struct loop *l, int64_t spin_ns);
+/* Not now: so much is under way that the price of a wake-up is shared. Cheap to call often. */
+void loop_hold_spin(struct loop *l, bool hold);
 
 struct loop_io {
 	int fd;

@@ -53,6 +53,7 @@ struct loop {
 	int64_t slowest_ns;
 	int64_t spin_ns;
 	unsigned quick_waits; /* how often lately something came within spin_ns */
+	bool spin_held;
 	struct loop_heap timers;
 	struct list tasks, running;
 	struct loop_pool pool;

@@ -334,8 +334,12 @@ static void on_ready(struct loop_io *io, uint32_t events)
 
 	if ((events & ~(uint32_t)EPOLLOUT) && !receive(c))
 		return;
-	if (events & EPOLLOUT)
+	/* What the answers made room for goes out before anything else is done in this turn: the
+	 * box works on while we reply. */
+	if ((events & EPOLLOUT) || (buf_len(&c->out) && !(c->io.events & EPOLLOUT))) {
+		loop_task_cancel(&c->flush);
 		send_out(c);
+	}
 }
 
 static void queue(struct channel *c, const struct frame *f, struct str extra, struct str payload)

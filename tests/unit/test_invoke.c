@@ -321,6 +321,25 @@ static void answer(struct box *b, unsigned nth, const char *text, bool error)
 	buf_puts(&payload, text);
 	b->handler->on_answer(b, &a);
 	buf_done(&payload);
+	loop_turn(loop, 0); /* callers are told at its end */
+}
+
+static void exits(struct box *b, int status)
+{
+	b->handler->on_exit(b, status, false);
+	loop_turn(loop, 0);
+}
+
+static void fails_init(struct box *b, struct str body)
+{
+	b->handler->on_init_error(b, STR("Runtime.ImportModuleError"), body);
+	loop_turn(loop, 0);
+}
+
+static void dies(struct box *b, const char *why)
+{
+	b->handler->on_dead(b, why);
+	loop_turn(loop, 0);
 }
 
 /* ---- tests ---- */
@@ -400,7 +419,7 @@ static void crash_stops_the_box_and_the_next_call_restarts_it(void **state)
 	(void)state;
 	call(&c, NULL);
 	boxes[0].handler->on_ready(&boxes[0]);
-	boxes[0].handler->on_exit(&boxes[0], 3 << 8, false);
+	exits(&boxes[0], 3 << 8);
 	assert_int_equal(c.outcome, INVOKE_CRASH);
 	assert_non_null(strstr(c.text, "Runtime.ExitError"));
 	assert_non_null(strstr(c.text, "Runtime exited with error: exit status 3"));
@@ -435,6 +454,7 @@ static void what_cannot_be_started_is_told(void **state)
 			call(&c, NULL);
 		assert_int_equal(c.done, 0);
 		boxes[0].handler->on_no_program(&boxes[0], cases[i].errnum);
+		loop_turn(loop, 0);
 		assert_int_equal(c.outcome, INVOKE_CRASH);
 		assert_non_null(strstr(c.text, "\"errorType\":\"Runtime.InvalidEntrypoint\""));
 		assert_non_null(strstr(c.text, cases[i].text));
@@ -470,13 +490,12 @@ static void failed_init_is_repeated_inside_the_call(void **state)
 
 	(void)state;
 	call(&c, NULL);
-	boxes[0].handler->on_init_error(&boxes[0], STR("Runtime.ImportModuleError"), STR("{}"));
+	fails_init(&boxes[0], STR("{}"));
 	assert_int_equal(c.done, 0);
 	assert_non_null(strstr(log_text, "INIT_REPORT Init Duration: "));
 	assert_non_null(strstr(log_text, "\tPhase: init\tStatus: error\tError Type: Runtime.Imp"));
 	assert_int_equal(boxes[0].restarts, 1);
-	boxes[0].handler->on_init_error(
-	    &boxes[0], STR("Runtime.ImportModuleError"), STR("{\"errorType\":\"x\"}"));
+	fails_init(&boxes[0], STR("{\"errorType\":\"x\"}"));
 	assert_int_equal(c.outcome, INVOKE_INIT_ERROR);
 	assert_string_equal(c.text, "{\"errorType\":\"x\"}");
 	assert_non_null(strstr(log_text, "Phase: invoke"));
@@ -505,7 +524,7 @@ static void short_calls_are_sent_ahead(void **state)
 	assert_int_equal(boxes[0].sent, 5);
 	/* A crash: the second has run, those behind it have not. */
 	version->run_ns = version->floor_ns = 10000;
-	boxes[0].handler->on_exit(&boxes[0], 9, false);
+	exits(&boxes[0], 9);
 	assert_int_equal(c[1].outcome, INVOKE_CRASH);
 	assert_int_equal(c[1].done, 1);
 	assert_int_equal(c[2].done + c[3].done + c[4].done + c[5].done, 0);
@@ -539,12 +558,12 @@ static void lost_boxes_are_replaced(void **state)
 
 	(void)state;
 	call(&c, NULL);
-	boxes[0].handler->on_dead(&boxes[0], "no memory");
+	dies(&boxes[0], "no memory");
 	assert_int_equal(c.outcome, INVOKE_NO_BOX);
 	assert_int_equal(booked_count, 0);
 	call(&c, NULL);
 	boxes[1].handler->on_ready(&boxes[1]);
-	boxes[1].handler->on_dead(&boxes[1], "the box ended");
+	dies(&boxes[1], "the box ended");
 	assert_int_equal(c.outcome, INVOKE_CRASH);
 	box_limit = box_total;
 	call(&c, NULL);

@@ -23,6 +23,10 @@
 #define AGE_MAX_MS (6 * 3600 * (int64_t)1000)
 #define THROTTLE_BASE_MS 1000
 #define THROTTLE_MAX_MS (5 * 60 * (int64_t)1000)
+/* While so many are being accepted, those on disk come in by and by: whoever calls waits for his
+ * answer, an event for nobody. */
+#define CROWD 8
+#define YIELD_NS (5 * (int64_t)1000000)
 #define POLL_NS (250 * (int64_t)1000000)
 
 /* In the queue an event is known by its time in hex and its request id: ids that rise are written
@@ -39,10 +43,11 @@ struct async {
 	uint64_t delayed; /* events waiting for a later time */
 	int64_t began_ms; /* wall time of our start */
 	struct loop_timer timer;
-	unsigned limit;    /* events that run at most */
-	unsigned running;  /* events that run */
-	unsigned asked;    /* of the store, by the fetch under way */
-	unsigned finished; /* since the last tick of pace */
+	unsigned limit;     /* events that run at most */
+	unsigned accepting; /* events on their way to the disk */
+	unsigned running;   /* events that run */
+	unsigned asked;     /* of the store, by the fetch under way */
+	unsigned finished;  /* since the last tick of pace */
 	struct loop_timer pace;
 };
 
@@ -107,8 +112,8 @@ static void look_again(struct async *a)
 {
 	if (a->stopping || a->fetching)
 		return;
-	if (a->backlog && a->running <= a->limit / 2)
-		loop_timer_set(a->iv->o.loop, &a->timer, 0);
+	if (a->backlog && a->running <= a->limit / 2 && !(a->timer.slot && a->accepting))
+		loop_timer_set(a->iv->o.loop, &a->timer, a->accepting > CROWD ? YIELD_NS : 0);
 	else if ((a->backlog || a->delayed) && !a->timer.slot)
 		loop_timer_set(a->iv->o.loop, &a->timer, POLL_NS);
 }
@@ -264,6 +269,7 @@ static void on_accepted(struct store_write *w, int result)
 {
 	struct event *ev = event_of(w);
 
+	ev->async->accepting--;
 	ev->done(ev->ctx, result);
 	if (result < 0) {
 		event_free(ev);
@@ -293,6 +299,7 @@ void invoke_event(struct invoke *iv, const struct invoke_event *in,
 	encode(ev, in);
 	store_write_init(&ev->write, on_accepted);
 	store_send(&ev->write, QUEUE, str_from(ev->id), buf_str(&ev->body), ev->sent_ms);
+	iv->async->accepting++;
 	store_commit(iv->o.store, &ev->write);
 }
 

@@ -158,6 +158,7 @@ suites() {
 	done
 	title "boxes, as they are used"
 	suite build box
+	suite build fault
 }
 
 # ---- the API ----

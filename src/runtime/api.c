@@ -222,6 +222,7 @@ static void answer(struct api_box *b, bool is_error, struct str type, struct buf
 	    .request_id = request_id, .is_error = is_error, .error_type = type, .payload = body};
 
 	memcpy(request_id, b->event.request_id, sizeof(request_id));
+	memcpy(b->answered, request_id, sizeof(b->answered));
 	b->state = API_ANSWERED;
 	b->upload = NULL;
 	b->base.handler->on_answer(b->base.ctx, &a);
@@ -357,10 +358,14 @@ static void admit_answer(struct api_box *b, struct http_request *r, enum route r
 {
 	struct str mode = http_header(r, "Lambda-Runtime-Function-Response-Mode");
 	int64_t length = 0;
+	bool known = *b->event.request_id && !b->waiting && str_is(id, b->event.request_id);
+	/* A second answer is out of turn, whether or not the next event waits already. (An event
+	 * that is tried again has the same id as before: then it is known.) */
+	bool again = !known && *b->answered && str_is(id, b->answered);
 
-	if (!*b->event.request_id || b->waiting || !str_is(id, b->event.request_id)) {
+	if (!again && !known) {
 		api_reply_error(r, 400, "InvalidRequestID", "Invalid request ID");
-	} else if (b->state != API_RUNNING || b->upload) {
+	} else if (again || b->state != API_RUNNING || b->upload) {
 		refuse_transition(
 		    b, r, route == ROUTE_ERROR ? "InvocationErrorResponse" : "InvocationResponse");
 	} else if (mode.ptr && !str_eq_nocase(mode, STR("streaming"))) {
@@ -537,7 +542,7 @@ void runtime_api_reset(struct runtime *r)
 	b->state = API_INIT;
 	b->ready_told = b->waiting = false;
 	b->extension_count = 0;
-	b->event.request_id[0] = '\0';
+	b->event.request_id[0] = b->answered[0] = '\0';
 	if (listen_again(b, &e) < 0)
 		b->base.handler->on_broken(b->base.ctx, e.msg);
 }

@@ -46,6 +46,7 @@ struct api_box {
 	struct http_request *upload; /* the one answer that may be arriving */
 	bool waiting;                /* event is there and not given out */
 	struct api_event event;      /* waiting, or the last one given out */
+	char answered[37];           /* id of the last event that was answered */
 	struct extension extensions[EXTENSIONS_MAX];
 	size_t extension_count;
 };

@@ -272,6 +272,44 @@ static void test_wrong_state(void **state)
 	close(other);
 }
 
+static int running(struct play *p)
+{
+	int fd = dial(p);
+
+	say(p, fd, NEXT);
+	invoke(p, ID_A);
+	turns(p, 2);
+	expect(p, fd, ID_A);
+	return fd;
+}
+
+/* The next event waits already when the runtime answers the one before again; and an event that is
+ * tried again comes with the id it had. */
+static void test_second_answer(void **state)
+{
+	struct play *p = *state;
+	int fd = running(p);
+
+	respond(p, fd, ID_A, "response", "1");
+	expect(p, fd, "202");
+	invoke(p, ID_B);
+	respond(p, fd, ID_A, "response", "2");
+	expect(p, fd, "\"errorType\":\"InvalidStateTransition\"");
+	respond(p, fd, ID_B, "response", "2");
+	expect(p, fd, "\"errorType\":\"InvalidRequestID\"");
+	say(p, fd, NEXT);
+	expect(p, fd, ID_B);
+	respond(p, fd, ID_B, "response", "3");
+	expect(p, fd, "202");
+	invoke(p, ID_B);
+	say(p, fd, NEXT);
+	expect(p, fd, ID_B);
+	respond(p, fd, ID_B, "response", "4");
+	expect(p, fd, "202");
+	assert_int_equal(p->answers, 3);
+	close(fd);
+}
+
 static void test_small_things(void **state)
 {
 	struct play *p = *state;
@@ -304,17 +342,6 @@ static void test_init_error(void **state)
 	say(p, fd, NEXT);
 	expect(p, fd, "403");
 	close(fd);
-}
-
-static int running(struct play *p)
-{
-	int fd = dial(p);
-
-	say(p, fd, NEXT);
-	invoke(p, ID_A);
-	turns(p, 2);
-	expect(p, fd, ID_A);
-	return fd;
 }
 
 static void test_sizes(void **state)
@@ -625,6 +652,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_round_trip),
 	    TEST(test_wrong_state),
+	    TEST(test_second_answer),
 	    TEST(test_small_things),
 	    TEST(test_init_error),
 	    TEST(test_sizes),

@@ -168,7 +168,6 @@ static int open_services(struct core *c, struct err *e)
 	    .store = c->store,
 	    .invoke = c->invoke,
 	    .boxes = c->boxes,
-	    .auth = c->auth,
 	    .url = c->url,
 	    .code_dir = code};
 

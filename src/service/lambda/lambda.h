@@ -14,14 +14,11 @@
 
 struct lambda;
 
-struct auth;
-
 struct lambda_options {
 	struct loop *loop;
 	struct store *store;
 	struct invoke *invoke;
 	struct boxes *boxes; /* whose spawner unpacks code; NULL in tests: ready at once */
-	struct auth *auth;   /* not used so far */
 	const char *url;     /* "http://127.0.0.1:4566": of Code.Location and function URLs */
 	/* Where code is unpacked (DATA/code), to find what is missing or left over at the start;
 	 * NULL: trust that all is there. */

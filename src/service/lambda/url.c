@@ -224,12 +224,6 @@ static bool allowed(struct lambda *l, struct http_request *r, struct str id,
 	return false;
 }
 
-static void throttled(struct url_call *u, enum invoke_refusal refusal)
-{
-	(void)refusal;
-	reply_message(u->r, 429, "TooManyRequestsException", "Rate Exceeded.", u->request_id);
-}
-
 static void start(struct lambda *l, struct url_call *u, const struct url_route *route,
     const struct aws_principal *caller, struct str path)
 {
@@ -258,7 +252,7 @@ static void start(struct lambda *l, struct url_call *u, const struct url_route *
 	url_event_build(&q.payload, r, &c);
 	refusal = invoke_start(url_config_invoke(l), &q, &u->invocation);
 	if (refusal != INVOKE_ACCEPTED)
-		throttled(u, refusal);
+		reply_message(r, 429, "TooManyRequestsException", "Rate Exceeded.", u->request_id);
 }
 
 /* Anybody may send these: no more is taken in than a function that is there can take. */

@@ -3,11 +3,11 @@
  * Transfer-Encoding, two lengths, obs-fold, space before the colon, control characters and
  * unknown transfer codings are refused with 400 and the connection closed. Knows nothing of AWS.
  *
- * A request is collected whole (a body streams into one buffer that the handler may take) and is
- * answered whole or as a stream. Pipelined requests are answered in order, one at a time.
- * A client that closes, or half-closes, its side while its request is being handled has gone:
- * that is how a killed process looks. HEAD, 204 and 304 never get a body.
- * One thread: the loop's.
+ * A request is collected whole (a body streams into one buffer that the handler may take), or its
+ * body is handed on piece by piece; it is answered whole, from a file, or as a stream. Pipelined
+ * requests are answered in order, one at a time. A client that closes, or half-closes, its side
+ * while its request is being handled has gone: that is how a killed process looks. HEAD, 204 and
+ * 304 never get a body. One thread: the loop's.
  */
 #pragma once
 
@@ -17,6 +17,7 @@
 
 #define HTTP_HEADERS_MAX 100
 #define HTTP_HEAD_MAX 32768 /* request line and headers together, bytes */
+#define HTTP_TRAILER_FIELDS_MAX 16
 
 struct http_header {
 	struct str name; /* as sent; compare without case */
@@ -31,10 +32,12 @@ struct http_request {
 	struct str query;  /* target after '?', not decoded; ptr NULL when there is no '?' */
 	struct http_header *headers;
 	size_t header_count;
-	struct buf body;   /* may be taken by the handler (leave BUF_INIT behind) */
-	size_t body_limit; /* set in on_head; beyond it the client gets 413. Default 1 MiB */
+	struct buf body; /* may be taken by the handler (leave BUF_INIT behind); stays empty when
+			  * streamed */
+	uint64_t body_limit; /* set in on_head; beyond it the client gets 413. Default 1 MiB */
 	bool keep_alive;
 	bool known;         /* set in on_head: not just anybody, see bodies_max */
+	bool stream;        /* set in on_head: the body is not collected, only told to on_body */
 	void *listener_ctx; /* ctx of the listener the connection came in by */
 	void *user;         /* the handler's */
 
@@ -46,8 +49,10 @@ struct http_handler {
 	 * (after which a small body is skipped; a large one ends the connection). A client that
 	 * sent Expect: 100-continue gets its 100 after this. May be NULL. */
 	void (*on_head)(struct http_request *r);
-	/* A piece of the body has been appended to r->body (for hashing while it streams). May
-	 * reply. May be NULL. */
+	/* A piece of the body has been appended to r->body (for hashing while it streams), or, of a
+	 * request with `stream` set, a piece that is gone when this returns. May reply. May be
+	 * NULL.
+	 */
 	void (*on_body)(struct http_request *r, const void *data, size_t len);
 	/* All there. Answer now or later, exactly once. */
 	void (*on_request)(struct http_request *r);
@@ -66,8 +71,8 @@ struct http_limits {
 	int64_t send_timeout_ms;  /* client does not read the answer: closed */
 	unsigned connections_max; /* per server; beyond it a new one gets 503 and is closed */
 	/* Bodies that are arriving, all together, beyond the first 16 KiB of each: who would exceed
-	 * it gets 503. Anybody's, and those of requests with `known` set, count apart. 0: no limit.
-	 */
+	 * it gets 503. Anybody's, and those of requests with `known` set, count apart. Streamed
+	 * bodies do not count. 0: no limit. */
 	uint64_t bodies_max, bodies_known_max;
 	uint32_t body_rate_min; /* bytes a second after body_timeout_ms: 408; 0: no limit */
 };
@@ -95,6 +100,18 @@ size_t http_server_connections(const struct http_server *s);
 
 /* Value of the first header of that name; ptr NULL when absent. */
 struct str http_header(const struct http_request *r, const char *name);
+/* The same of the trailer fields behind a chunked body, from on_request on: at most
+ * HTTP_TRAILER_FIELDS_MAX of them, 8 KiB, never one that frames or routes. */
+struct str http_trailer(const struct http_request *r, const char *name);
+
+/* Backpressure for a request with `stream` set, from on_head until on_request (where there is
+ * nothing left to pause). Between the two calls neither on_body nor on_request is called; what was
+ * received stays in the connection's one buffer, the socket is not read (so the client's window
+ * closes), and body_timeout does not run. resume() goes on at the end of the turn, never from
+ * within the call. Both may be called twice. A client that goes away while paused is cancelled as
+ * ever. */
+void http_request_pause(struct http_request *r);
+void http_request_resume(struct http_request *r);
 
 /* Answer whole. Content-Length, Date and Connection are added; other headers are the caller's.
  * Dropped are headers that would break the framing: those three, Transfer-Encoding, Keep-Alive,
@@ -102,6 +119,14 @@ struct str http_header(const struct http_request *r, const char *name);
  * 502. Body and headers are copied before return. The request is freed. */
 void http_reply(struct http_request *r, unsigned status, const struct http_header *headers,
     size_t header_count, struct str body);
+
+/* Answer with length bytes of a file from offset on, by sendfile(2): they never enter our memory.
+ * Headers as in http_reply(). fd becomes the server's and is closed at the end; it must be a
+ * regular file. At most 1 MiB leaves in one turn of the loop. A file that turns out shorter breaks
+ * the connection, so that the client sees a truncated answer. HEAD, 204 and 304 get the head alone.
+ * The handler is done with the request: on_cancel is not called any more. */
+void http_reply_file(struct http_request *r, unsigned status, const struct http_header *headers,
+    size_t header_count, int fd, uint64_t offset, uint64_t length);
 
 /* Answer as a stream: chunked when length is negative (close-delimited for HTTP/1.0). data() never
  * blocks; it returns how many bytes wait to be sent, so that a producer can pause; on_drain is

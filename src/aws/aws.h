@@ -1,7 +1,7 @@
 /*
  * The protocol engine: finds the operation of an HTTP request, checks who sent it (SigV4), decodes
  * and validates the input by table, calls the handler, encodes what it returns. One engine for
- * rest-json, json 1.1 and query. Loop thread only.
+ * rest-json, rest-xml, json 1.0 and 1.1 and query. Loop thread only.
  *
  * A handler is a typed function, declared in gen/<service>.h:
  *
@@ -47,6 +47,22 @@ enum aws_common_error {
 	AWS_UNKNOWN_KEY,     /* UnrecognizedClientException 403 (400 in json) */
 	AWS_BAD_SIGNATURE,   /* InvalidSignatureException 403 (400 in json) */
 	AWS_EXPIRED_TOKEN,   /* ExpiredTokenException 403 (400 in json) */
+	/* In rest-xml each of the above has S3's name: InvalidArgument, MalformedXML, AccessDenied,
+	 * NotImplemented 501, SlowDown, EntityTooLarge, ServiceUnavailable, InternalError,
+	 * AccessDenied, AuthorizationHeaderMalformed, InvalidAccessKeyId, SignatureDoesNotMatch,
+	 * ExpiredToken. Those below are told apart there; elsewhere they are InvalidSignature,
+	 * Validation, UnrecognizedClient or Serialization. */
+	AWS_SKEWED,           /* RequestTimeTooSkewed 403 */
+	AWS_URL_EXPIRED,      /* AccessDenied 403, of a presigned URL */
+	AWS_BAD_URL_AUTH,     /* AuthorizationQueryParametersError 400 */
+	AWS_UNSUPPORTED_AUTH, /* InvalidRequest 400: signature version 2 */
+	AWS_BAD_TOKEN,        /* InvalidToken 400 */
+	AWS_BAD_PAYLOAD_HASH, /* XAmzContentSHA256Mismatch 400 */
+	AWS_BAD_DIGEST,       /* BadDigest 400 */
+	AWS_INVALID_DIGEST,   /* InvalidDigest 400 */
+	AWS_INCOMPLETE_BODY,  /* IncompleteBody 400 */
+	AWS_MISSING_LENGTH,   /* MissingContentLength 411 */
+	AWS_WRONG_METHOD,     /* MethodNotAllowed 405 */
 };
 
 #define CALL_PENDING 1
@@ -114,6 +130,49 @@ size_t call_stream_event(
 void call_stream_end(struct call *c);
 void call_stream_abort(struct call *c); /* the client sees a truncated answer */
 
+/* ---- streamed bodies (rest-xml: PutObject, UploadPart) ----
+ *
+ * An operation whose input has a blob payload member with AWS_STREAMING is called when its head is
+ * there; that member of `in` is NULL. The handler answers at once (the rest of the body is
+ * skipped), or calls call_on_stop() and call_body_start() and returns CALL_PENDING. It may answer
+ * at any time, from within on_data() too; c is gone then. */
+struct call_body {
+	/* Decoded bytes: the framing of aws-chunked bodies is removed. Not kept when it returns. */
+	void (*on_data)(struct call *c, const void *data, size_t len);
+	/* All has arrived, and all that the engine can check holds: length, the signature of each
+	 * chunk and of the trailer, x-amz-content-sha256. What does not hold the engine answers
+	 * itself, having called the stop callback: on_end() is then not called. Checksums of the
+	 * content (Content-MD5, x-amz-checksum-*) are the service's. */
+	void (*on_end)(struct call *c);
+};
+/* b must live as long as the program. Nothing is delivered before the handler has returned. */
+void call_body_start(struct call *c, const struct call_body *b);
+/* Backpressure: no on_data() or on_end() between the two. Both may be called twice. */
+void call_body_pause(struct call *c);
+void call_body_resume(struct call *c);
+/* Decoded length as announced; -1 when unknown (chunked without x-amz-decoded-content-length). */
+int64_t call_body_length(const struct call *c);
+/* In on_end(): a trailer field ("x-amz-checksum-crc32"), of aws-chunked coding or of HTTP; ptr
+ * NULL when absent. */
+struct str call_body_trailer(const struct call *c, const char *name);
+
+/* Instead of call_reply(c, 0, NULL), or before returning 0: the streaming payload member of `out`
+ * is this piece of a file. fd becomes the engine's, in any case. */
+void call_reply_file(struct call *c, int fd, uint64_t offset, uint64_t length);
+/* Answer with this status instead of the model's: 206. Errors, 304 and 412 too, go by fail(). */
+void call_status(struct call *c, unsigned status);
+/* Instead of call_reply(c, 0, NULL), or before returning 0: this body, whatever the model says
+ * (GetBucketPolicy, answers of the `other` hook). Headers by call_header(). text is copied. */
+void call_reply_text(struct call *c, unsigned status, const char *content_type, struct str text);
+
+/* The path by which the request was routed, not decoded: "/bucket/key" however it was addressed. */
+struct str call_path(const struct call *c);
+/* Is text signed by credential ("AKID/date/region/s3/aws4_request"), as in POST forms? 0 with
+ * c->principal, region and account filled, or negative with e filled by fail(). token may be
+ * STR_NULL. */
+int call_authenticate_text(struct call *c, struct str credential, struct str token, struct str text,
+    struct str signature, struct err *e);
+
 /* ---- for core ---- */
 
 struct aws;
@@ -139,6 +198,24 @@ struct aws *aws_new(struct loop *l, const struct aws_config *config);
 void aws_free(struct aws *a);
 /* s is a generated table (`&lambda_service`), ctx goes to call.ctx. */
 void aws_service_add(struct aws *a, const struct aws_service *s, void *ctx);
+
+/* What a service may add to the engine's ways. Each may be NULL. ctx is that of the service. */
+struct aws_hooks {
+	/* Another path to route by, or ptr NULL: S3's virtual hosts ("bucket.s3.…" in Host becomes
+	 * the first segment). The signature is checked over what was sent. Allocates from arena. */
+	struct str (*path)(void *ctx, const struct http_request *r, struct arena *arena);
+	/* A request for this service that fits no operation: POST forms, OPTIONS preflights. Comes
+	 * with the head and c->op NULL; c->principal is anonymous unless the request is signed
+	 * otherwise. Returns like a handler (call_body_start(), call_reply_text(), fail()), or
+	 * AWS_NOT_MINE for the engine's refusal. */
+	int (*other)(struct call *c, struct err *e);
+	/* Every answer is about to leave, errors too (c->op may be NULL): call_header() what it
+	 * should carry (CORS). */
+	void (*answering)(struct call *c, unsigned status);
+};
+#define AWS_NOT_MINE (-1301)
+/* h must outlive the engine. s has been added. */
+void aws_service_add_hooks(struct aws *a, const struct aws_service *s, const struct aws_hooks *h);
 
 /* The http_handler's functions, for requests that core does not keep for itself. They use
  * r->user. on_request may be left uncalled only if on_cancel is called. */

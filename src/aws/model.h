@@ -39,7 +39,7 @@ enum aws_location {
 	AWS_IN_STATUS,
 };
 
-enum aws_protocol { AWS_REST_JSON, AWS_JSON, AWS_QUERY };
+enum aws_protocol { AWS_REST_JSON, AWS_JSON, AWS_QUERY, AWS_REST_XML };
 
 enum {
 	AWS_HAS_MIN = 1 << 0,
@@ -47,6 +47,16 @@ enum {
 	AWS_SENSITIVE = 1 << 2,   /* never echoed in an error */
 	AWS_EVENTSTREAM = 1 << 3, /* answered by call_stream_*(), not by a member */
 	AWS_STREAMING = 1 << 4,
+	AWS_FLATTENED = 1 << 5, /* list: its items stand in place of the list */
+	AWS_ISO_TIME = 1 << 6,  /* timestamp: ISO 8601 even in a header */
+	AWS_HTTP_TIME = 1 << 7, /* timestamp: as in HTTP even in a body */
+};
+
+/* Of a member of a structure. */
+enum {
+	AWS_FIELD_REQUIRED = 1 << 0,
+	AWS_FIELD_ATTRIBUTE = 1 << 1, /* XML attribute of the structure's element */
+	AWS_FIELD_FLATTENED = 1 << 2,
 };
 
 struct aws_pattern {

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "loop/loop.h"
@@ -28,6 +29,22 @@ void store_close(struct store *s);
 int store_scan(struct store *s, const char *space, struct str prefix,
     int (*fn)(void *ctx, struct str key, struct str value, int64_t version), void *ctx,
     struct err *e);
+
+/* The value of one key, read on a worker: done runs on the loop with 0, -ENOENT or -errno; value is
+ * valid during the call. */
+void store_get(struct store *s, const char *space, struct str key,
+    void (*done)(void *ctx, int result, struct str value, int64_t version), void *ctx);
+
+enum store_step { STORE_GO_ON, STORE_STOP, STORE_SEEK };
+
+/* Walk a space in the order of keys, from the first that is not below `from`, on a worker with a
+ * connection of its own that sees one state of the data. visit runs ON THE WORKER: it touches only
+ * what ctx holds; STORE_SEEK goes on at the key it put into `seek` (which lies above this one).
+ * done runs on the loop with 0 or -errno. */
+void store_walk(struct store *s, const char *space, struct str from,
+    enum store_step (*visit)(
+	void *ctx, struct str key, struct str value, int64_t version, struct buf *seek),
+    void (*done)(void *ctx, int result), void *ctx);
 
 struct store_write {
 	struct list node;

@@ -25,7 +25,6 @@
 #include "spawner/confine.h"
 #include "spawner/ids.h"
 #include "spawner/net.h"
-#include "spawner/root.h"
 
 #define CONTROL_FD 3
 #define EXE_FD 4
@@ -43,13 +42,12 @@ static void must_call(int r, const char *what)
 	must(r < 0 ? -errno : 0, what);
 }
 
-static void make_mounts(void)
+/* The template is the root already (root_box_mounts()). Users of a box see only their own
+ * processes: box-init stays out of sight. */
+static void mount_proc(void)
 {
-	/* Users of a box see only their own processes: box-init stays out of sight. */
-	must_call(
-	    mount("proc", ROOT_BOX "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2"),
+	must_call(mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2"),
 	    "mounting /proc");
-	must(root_enter(ROOT_BOX), "changing the root");
 }
 
 /* Only ever lower: raising needs a right that we may not have. */
@@ -186,7 +184,7 @@ _noreturn_ void blank_run(struct cgroups *groups, uint32_t slot, int control, in
 	setsid();
 	must(groups->ops->enter(groups, slot), "entering the cgroup");
 	must(net_box(&api, &endpoint), "setting up the network");
-	make_mounts();
+	mount_proc();
 	set_limits();
 	meet_spawner(control, api, endpoint);
 	seal_namespaces();

@@ -144,15 +144,15 @@ static int start(struct spawner *s, uint32_t slot, int init_end)
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)group;
 	}
+	check(setns(s->box_mounts, CLONE_NEWNS) == 0);
 	b->pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (b->pid == 0)
 		blank_run(&s->cgroups, slot, init_end, s->exe_init);
-	if (b->pid < 0) {
-		r = -errno;
+	r = b->pid < 0 ? -errno : 0;
+	check(setns(s->own_mounts, CLONE_NEWNS) == 0);
+	if (r < 0)
 		b->pidfd = -1;
-		return r;
-	}
-	return 0;
+	return r;
 }
 
 static void make_failed(struct spawner *s, uint32_t slot, int r)

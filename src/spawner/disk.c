@@ -92,8 +92,9 @@ static int attach(int image, char *path, size_t size, struct err *e)
 
 static int mount_image(int image, struct err *e)
 {
-	static const char *const options[][2] = {{"noinit_itable", NULL}, {"nobarrier", NULL},
-	    {"data_err", "ignore"}, {"errors", "continue"}};
+	static const char *const options[][2] = {{"noinit_itable", NULL},
+	    {"no_prefetch_block_bitmaps", NULL}, {"nobarrier", NULL}, {"data_err", "ignore"},
+	    {"errors", "continue"}};
 	char path[32];
 	_cleanup_close_ int loop = attach(image, path, sizeof(path), e);
 	_cleanup_close_ int fs = -1;

@@ -315,6 +315,9 @@ static int start(struct spawner *s, const struct options *o, struct err *e)
 	s->own_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (s->own_mounts < 0)
 		return err_sys(e, errno, "opening our mount namespace");
+	s->box_mounts = root_box_mounts(s->own_mounts, e);
+	if (s->box_mounts < 0)
+		return s->box_mounts;
 	/* Code and images by descriptors of the mounts that boxes will have copies of. */
 	s->code = open(ROOT_DATA "/code", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->code < 0)

@@ -281,3 +281,18 @@ int root_enter(const char *root)
 		return -errno;
 	return 0;
 }
+
+/* Step aside into a copy of our namespace, and strip that. /proc is still ours by descriptor. */
+int root_box_mounts(int own, struct err *e)
+{
+	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = -1, r;
+
+	if (proc < 0 || unshare(CLONE_NEWNS) < 0)
+		return err_sys(e, errno, "making a mount namespace for boxes");
+	r = root_enter(ROOT_BOX);
+	if (r == 0 && (fd = openat(proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC)) < 0)
+		r = -errno;
+	check(setns(own, CLONE_NEWNS) == 0);
+	return r < 0 ? err_sys(e, -r, "making a mount namespace for boxes") : fd;
+}

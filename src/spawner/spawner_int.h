@@ -53,8 +53,9 @@ struct core {
 };
 
 struct spawner {
-	int epoll, signals, own_mounts; /* own_mounts: the namespace to come home to */
-	int data, code, blobs, images;  /* directories */
+	int epoll, signals;
+	int own_mounts, box_mounts;    /* namespaces: to come home to; to clone boxes from */
+	int data, code, blobs, images; /* directories */
 	int exe_core, exe_init, exe_unpack;
 	int listeners[LISTENERS_MAX];
 	unsigned listener_count;

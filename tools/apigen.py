@@ -3,7 +3,8 @@
 
     apigen.py MODEL.json LIMITS.json OUT.h OUT.c
 
-Reads the facts in model/<service>.json and emits data only: a struct per shape, tables of fields
+Reads the facts in model/<service>.json, and what those leave out in errors.json and wire.json
+beside LIMITS.json, and emits data only: a struct per shape, tables of fields
 with offsetof, the table of operations, the table of errors, and one typed trampoline an operation.
 No behaviour is generated: src/aws/ interprets the tables. Run by the build; nothing it writes is
 committed. src/aws/model.h describes the layout.
@@ -23,7 +24,10 @@ C_TYPES = {
     "double": "double", "float": "double", "timestamp": "int64_t", "blob": "struct str",
 }
 ENUM_TYPES = {"float": "DOUBLE"}
-LOCATIONS = {"uri": "URI", "querystring": "QUERY", "header": "HEADER", "statusCode": "STATUS"}
+LOCATIONS = {"uri": "URI", "querystring": "QUERY", "header": "HEADER", "headers": "HEADERS",
+             "statusCode": "STATUS"}
+PROTOCOLS = {"rest-json": "REST_JSON", "json": "JSON", "query": "QUERY", "rest-xml": "REST_XML"}
+TIMES = {"iso8601": "ISO_TIME", "rfc822": "HTTP_TIME"}
 
 
 def snake(name):
@@ -69,10 +73,34 @@ class Model:
         self.meta = raw["metadata"]
         self.operations = dict(sorted(raw["operations"].items()))
         self.limits = json.loads(limits.read_text()).get(path.stem, {})
+        self.wire = json.loads((limits.parent / "wire.json").read_text()).get(path.stem, {})
         self.all = raw["shapes"]
+        errors = json.loads((limits.parent / "errors.json").read_text()).get(path.stem, {})
+        self.add_errors(errors)
+        self.add_wire_names()
         self.errors = {n: s for n, s in sorted(self.all.items()) if s.get("exception")}
         self.shapes = self.reachable()
         self.tags = self.name_structs()
+
+    def add_errors(self, errors):
+        """Errors that the model leaves out: name -> status, or [status, code in queries]."""
+        for name, facts in errors.items():
+            status, code = facts if isinstance(facts, list) else (facts, name)
+            shape = self.all.setdefault(
+                name, {"type": "structure", "exception": True, "members": {}})
+            shape["error"] = {"httpStatusCode": status, "code": code}
+
+    def add_wire_names(self):
+        """Names in XML and in queries where the model only has those in JSON; open enums."""
+        for name in self.wire.get("open", ()):
+            self.all[name].pop("enum")
+        for name, facts in self.wire.get("shapes", {}).items():
+            for part in ("member", "key", "value"):
+                if part in facts:
+                    self.all[name][part]["locationName"] = facts[part]
+        for name, members in self.wire.get("members", {}).items():
+            for member, xml in members.items():
+                self.all[name]["members"][member]["xmlName"] = xml
 
     def refs(self, shape):
         for part in ("key", "value", "member"):
@@ -104,7 +132,7 @@ class Model:
                 if direction in op:
                     users.setdefault(op[direction]["shape"], []).append(snake(name) + suffix)
         nested = {r for s in self.shapes.values() for r in self.refs(s)}
-        tags, taken = {}, set()
+        tags, taken = {}, {"error"}  # enum <service>_error
         for name, shape in self.shapes.items():
             if shape["type"] not in AGGREGATES:
                 continue
@@ -112,7 +140,7 @@ class Model:
             tag = own[0] if len(own) == 1 and name not in nested else snake(name)
             while tag in taken:
                 tag += "_"
-            taken.add(tag)
+            taken |= {tag, tag + "_entry"} if shape["type"] == "map" else {tag}
             tags[name] = f"{self.name}_{tag}"
         return tags
 
@@ -210,14 +238,30 @@ def header(m):
     return "\n".join(out) + "\n"
 
 
+def flattened(m, ref):
+    return bool(ref.get("flattened") or m.all[ref["shape"]].get("flattened"))
+
+
+def xml_name(m, member, ref):
+    """A flattened list is named after its items."""
+    shape = m.all[ref["shape"]]
+    if shape["type"] == "list" and flattened(m, ref) and "locationName" in shape["member"]:
+        return shape["member"]["locationName"]
+    return ref.get("xmlName", ref.get("locationName", member))
+
+
 def emit_field(m, struct_tag, shape, member, ref, offset=True):
     where = LOCATIONS.get(ref.get("location"), "BODY")
     if shape.get("payload") == member:
         where = "PAYLOAD"
     place = f"offsetof(struct {struct_tag}, {member_name(member)})" if offset else "0"
     required = "true" if member in shape.get("required", ()) else "false"
+    marks = [mark for mark, on in (("AWS_FIELD_ATTRIBUTE", ref.get("xmlAttribute")),
+                                   ("AWS_FIELD_FLATTENED", flattened(m, ref)),
+                                   ("AWS_FIELD_STREAMING", ref.get("streaming"))) if on]
     return (f"\t{{{text(member)}, {text(ref.get('locationName', member))}, "
-            f"&shapes[S_{ref['shape']}], {place}, AWS_IN_{where}, {required}}},")
+            f"{text(xml_name(m, member, ref))}, &shapes[S_{ref['shape']}], {place}, "
+            f"AWS_IN_{where}, {' | '.join(marks) or '0'}, {required}}},")
 
 
 def flags(shape):
@@ -226,6 +270,8 @@ def flags(shape):
                       ("eventstream", "EVENTSTREAM"), ("streaming", "STREAMING")):
         if key in shape and shape[key] is not False:
             names.append("AWS_" + flag)
+    if shape.get("timestampFormat") in TIMES:
+        names.append("AWS_" + TIMES[shape["timestampFormat"]])
     return " | ".join(names) or "0"
 
 
@@ -238,11 +284,14 @@ def emit_shape(m, name, patterns, out):
         row += [f".fields = fields_{name}", f".field_count = {len(shape['members'])}"]
     elif kind == "list":
         row += [f".value = &shapes[S_{shape['member']['shape']}]",
+                f".value_name = {text(shape['member'].get('locationName', 'member'))}",
                 f".stride = sizeof({m.storage(shape['member']['shape'])})"]
     elif kind == "map":
         entry = f"struct {m.tags[name]}_entry"
         row += [f".key = &shapes[S_{shape['key']['shape']}]",
                 f".value = &shapes[S_{shape['value']['shape']}]",
+                f".key_name = {text(shape['key'].get('locationName', 'key'))}",
+                f".value_name = {text(shape['value'].get('locationName', 'value'))}",
                 f".stride = sizeof({entry})", f".value_offset = offsetof({entry}, value)"]
     if shape.get("enum"):
         row += [f".enums = enum_{name}", f".enum_count = {len(shape['enum'])}"]
@@ -279,6 +328,38 @@ def emit_errors(m, out):
     out += ["static const struct aws_error errors[] = {"] + rows + ["};", ""]
 
 
+def literals(op):
+    """What must stand in the query string as it is: ["list-type=2"]."""
+    return op["http"]["requestUri"].partition("?")[2].split("&") if "?" in op["http"]["requestUri"] \
+        else []
+
+
+def needs(m, op):
+    """Required members outside of body and path: ["uploadId", ":x-amz-copy-source"]."""
+    shape = m.all[op["input"]["shape"]] if "input" in op else {}
+    refs = [shape["members"][name] for name in shape.get("required", ())]
+    return [(":" if ref["location"] == "header" else "") + ref["locationName"] for ref in refs
+            if ref.get("location") in ("header", "querystring")]
+
+
+def strings(values):
+    """A NULL-terminated array, or NULL."""
+    if not values:
+        return "NULL"
+    return "(const char *const[]){" + ", ".join(text(v) for v in values) + ", NULL}"
+
+
+def emit_rest_xml(m, op, facts, row):
+    """What routes S3's operations, and the element around an answer."""
+    row += [f".labels = {facts['http']['requestUri'].count('{')}",
+            f".literals = {strings(literals(facts))}", f".needs = {strings(needs(m, facts))}",
+            f".root = {text(m.wire.get('roots', {}).get(op, op + 'Result'))}"]
+    if op in m.wire.get("unwrapped", ()):
+        row.append(".unwrapped = true")
+    if facts.get("deprecated"):
+        row.append(".deprecated = true")
+
+
 def emit_ops(m, out):
     for op in m.operations:
         name = f"{m.name}_{snake(op)}"
@@ -298,8 +379,12 @@ def emit_ops(m, out):
             row.append(f".out = &shapes[S_{output['shape']}]")
         if "resultWrapper" in output:
             row.append(f".wrapper = {text(output['resultWrapper'])}")
-        if facts.get("authtype") == "none":
+        elif output and "awsQueryCompatible" in m.meta:
+            row.append(f".wrapper = {text(op + 'Result')}")
+        if facts.get("authtype") == "none" or m.wire.get("unsigned"):
             row.append(".anonymous = true")
+        if m.meta["protocol"] == "rest-xml":
+            emit_rest_xml(m, op, facts, row)
         out.append("\t{" + ", ".join(row) + "},")
     out += ["};", ""]
 
@@ -327,16 +412,32 @@ def source(m):
     out += ["};", ""]
     emit_errors(m, out)
     emit_ops(m, out)
-    protocol = {"rest-json": "REST_JSON", "json": "JSON", "query": "QUERY"}[m.meta["protocol"]]
+    emit_service(m, out)
+    return "\n".join(out) + "\n"
+
+
+def emit_service(m, out):
     out += [f"const struct aws_service {m.name}_service = {{", f"\t.name = {text(m.name)},",
             f"\t.signing_name = {text(m.meta.get('signingName', m.meta['endpointPrefix']))},",
             f"\t.version = {text(m.meta['apiVersion'])},",
             f"\t.target = {text(m.meta.get('targetPrefix'))},",
-            f"\t.xmlns = {text(m.meta.get('xmlNamespace'))},",
-            f"\t.protocol = AWS_{protocol},", "\t.ops = ops,", "\t.op_count = ARRAY_SIZE(ops),",
+            f"\t.xmlns = {text(m.wire.get('xmlNamespace', m.meta.get('xmlNamespace')))},",
+            f"\t.protocol = AWS_{PROTOCOLS[m.meta['protocol']]},", "\t.ops = ops,",
+            "\t.op_count = ARRAY_SIZE(ops),",
             "\t.errors = errors,", "\t.error_count = ARRAY_SIZE(errors),", "\t.shapes = shapes,",
-            "\t.shape_count = SHAPE_COUNT,", "};"]
-    return "\n".join(out) + "\n"
+            "\t.shape_count = SHAPE_COUNT,"]
+    if m.meta["protocol"] == "json":
+        out.append(f"\t.json_version = {text(m.meta.get('jsonVersion', '1.1'))},")
+    if "awsQueryCompatible" in m.meta:
+        prefix = "com.amazonaws." + m.meta["endpointPrefix"] + "#"
+        out += ["\t.query_compatible = true,", f"\t.error_prefix = {text(prefix)},",
+                f"\t.path_member = {text(m.wire.get('pathMember'))},"]
+    if m.meta["protocol"] == "rest-xml":
+        found = sorted({v for op in m.operations.values() for v in literals(op)})
+        out.append(f"\t.literals = {strings(found)},")
+        if m.wire.get("unclaimed"):
+            out.append("\t.unclaimed = true,")
+    out.append("};")
 
 
 def main():

@@ -37,6 +37,7 @@ enum aws_location {
 	AWS_IN_QUERY,
 	AWS_IN_HEADER,
 	AWS_IN_STATUS,
+	AWS_IN_HEADERS, /* a map: every header that begins with the field's wire name */
 };
 
 enum aws_protocol { AWS_REST_JSON, AWS_JSON, AWS_QUERY, AWS_REST_XML };
@@ -47,16 +48,15 @@ enum {
 	AWS_SENSITIVE = 1 << 2,   /* never echoed in an error */
 	AWS_EVENTSTREAM = 1 << 3, /* answered by call_stream_*(), not by a member */
 	AWS_STREAMING = 1 << 4,
-	AWS_FLATTENED = 1 << 5, /* list: its items stand in place of the list */
-	AWS_ISO_TIME = 1 << 6,  /* timestamp: ISO 8601 even in a header */
-	AWS_HTTP_TIME = 1 << 7, /* timestamp: as in HTTP even in a body */
+	AWS_ISO_TIME = 1 << 5,  /* timestamp: ISO 8601 even in a header */
+	AWS_HTTP_TIME = 1 << 6, /* timestamp: as in HTTP even in a body */
 };
 
 /* Of a member of a structure. */
 enum {
-	AWS_FIELD_REQUIRED = 1 << 0,
-	AWS_FIELD_ATTRIBUTE = 1 << 1, /* XML attribute of the structure's element */
-	AWS_FIELD_FLATTENED = 1 << 2,
+	AWS_FIELD_ATTRIBUTE = 1 << 0, /* XML attribute of the structure's element */
+	AWS_FIELD_FLATTENED = 1 << 1, /* list or map: its items stand in place of itself */
+	AWS_FIELD_STREAMING = 1 << 2, /* payload that is never collected: see aws/aws.h */
 };
 
 struct aws_pattern {
@@ -68,9 +68,11 @@ struct aws_pattern {
 struct aws_field {
 	const char *name; /* of the member */
 	const char *wire; /* name on the wire: key, label, query parameter or header */
+	const char *xml;  /* name in XML and in forms */
 	const struct aws_shape *shape;
 	uint32_t offset;
 	uint8_t location;
+	uint8_t flags; /* AWS_FIELD_* */
 	bool required;
 };
 
@@ -83,6 +85,7 @@ struct aws_shape {
 	uint32_t size; /* bytes of storage */
 	const struct aws_field *fields;
 	const struct aws_shape *key, *value; /* map; a list has only value */
+	const char *key_name, *value_name;   /* in XML and in forms */
 	uint32_t stride;                     /* bytes of a list item or a map entry */
 	uint32_t value_offset;               /* of the value in a map entry */
 	const char *const *enums;
@@ -110,9 +113,16 @@ struct aws_op {
 	const char *uri;                  /* template, "/2015-03-31/functions/{FunctionName}?x=y" */
 	const char *wrapper;              /* query protocol: element around the result, or NULL */
 	const struct aws_shape *in, *out; /* NULL: none */
-	uint32_t body_max;
+	uint64_t body_max;
 	uint16_t status;
 	bool anonymous; /* may come unsigned */
+	/* rest-xml only */
+	bool deprecated;             /* another operation has the same URI */
+	bool unwrapped;              /* the answer's root is its only member */
+	uint8_t labels;              /* in the URI: 0 none, 1 bucket, 2 bucket and key */
+	const char *root;            /* element around the answer */
+	const char *const *literals; /* must stand in the query string: "list-type=2"; or NULL */
+	const char *const *needs;    /* required query parameters and ":headers", or NULL */
 	aws_handler *run;
 	void (*handler)(void); /* NULL: not built in, answered as unknown */
 };
@@ -120,10 +130,16 @@ struct aws_op {
 struct aws_service {
 	const char *name; /* "lambda" */
 	const char *signing_name;
-	const char *version; /* "2015-03-31" */
-	const char *target;  /* X-Amz-Target before the dot, or NULL */
-	const char *xmlns;   /* or NULL */
+	const char *version;         /* "2015-03-31" */
+	const char *target;          /* X-Amz-Target before the dot, or NULL */
+	const char *xmlns;           /* or NULL */
+	const char *json_version;    /* "1.0", "1.1"; protocol json only */
+	const char *error_prefix;    /* in json, before an error's name; or NULL */
+	const char *path_member;     /* query: the input's member implied by the path; or NULL */
+	const char *const *literals; /* rest-xml: of all operations, sorted */
 	uint8_t protocol;
+	bool query_compatible; /* json that is spoken as query too */
+	bool unclaimed;        /* unsigned requests that nothing else claims are for it */
 	uint16_t op_count;
 	uint16_t error_count;
 	const struct aws_op *ops; /* sorted by name */

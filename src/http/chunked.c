@@ -101,11 +101,38 @@ static int take(struct http_chunked *c, char b)
 	}
 }
 
+static bool in_trailer(const struct http_chunked *c)
+{
+	return c->state >= TRAILER_NAME && c->state <= TRAILER_LF;
+}
+
+/* Rest of a trailer line, or as much of it as there is; nothing of the empty line at the end. */
+static int take_trailer(struct http_chunked *c, struct str *in, struct str *data)
+{
+	*data = (struct str){in->ptr, 0};
+	do {
+		int r = take(c, *in->ptr);
+
+		if (r < 0)
+			return r;
+		in->ptr++;
+		in->len--;
+		data->len++;
+	} while (in->len && in_trailer(c));
+	return c->state == END_LF ? HTTP_CHUNK_MORE : HTTP_CHUNK_TRAILER;
+}
+
 int http_chunked_next(struct http_chunked *c, struct str *in, struct str *data)
 {
 	while (c->state != END && in->len) {
 		int r;
 
+		if (c->state == TRAILER || in_trailer(c)) {
+			r = take_trailer(c, in, data);
+			if (r != HTTP_CHUNK_MORE)
+				return r;
+			continue;
+		}
 		if (c->state == DATA) {
 			size_t n = c->left < in->len ? (size_t)c->left : in->len;
 
@@ -124,4 +151,33 @@ int http_chunked_next(struct http_chunked *c, struct str *in, struct str *data)
 		in->len--;
 	}
 	return c->state == END ? HTTP_CHUNK_END : HTTP_CHUNK_MORE;
+}
+
+/* What must not come behind a body: by then it has been decided. */
+static bool is_misplaced(struct str name)
+{
+	static const char *const names[] = {"content-length", "transfer-encoding", "host",
+	    "connection", "keep-alive", "upgrade", "expect", "te", "trailer", "authorization"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (str_eq_nocase(name, str_from(names[i])))
+			return true;
+	return false;
+}
+
+int http_trailers_parse(struct str lines, struct http_header *ret_fields)
+{
+	int n = 0;
+
+	while (lines.len) {
+		struct str value = str_cut(&lines, '\r'), name = str_cut(&value, ':');
+
+		if (is_misplaced(name))
+			return -400;
+		if (n == HTTP_TRAILER_FIELDS_MAX)
+			return -431;
+		ret_fields[n++] = (struct http_header){name, str_trim(value)};
+		lines = str_sub(lines, 1); /* LF */
+	}
+	return n;
 }

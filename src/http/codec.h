@@ -50,7 +50,7 @@ static inline struct str http_span_str(const char *data, struct http_span s)
 	return (struct str){data + s.from, s.len};
 }
 
-/* Decoder of a chunked body; zero it to start. Extensions and trailers are checked and dropped. */
+/* Decoder of a chunked body; zero it to start. Extensions are checked and dropped. */
 struct http_chunked {
 	unsigned state;
 	unsigned digits;
@@ -58,12 +58,18 @@ struct http_chunked {
 	uint32_t extension_bytes, trailer_bytes;
 };
 
-enum http_chunk { HTTP_CHUNK_MORE, HTTP_CHUNK_DATA, HTTP_CHUNK_END };
+enum http_chunk { HTTP_CHUNK_MORE, HTTP_CHUNK_DATA, HTTP_CHUNK_TRAILER, HTTP_CHUNK_END };
 
 /* Take what can be taken off the front of *in. DATA: *data is the next piece of the body, a slice
- * of what *in was; call again. MORE: *in is used up. END: the body is complete and *in is what
- * follows it. Or minus the status to refuse with. */
+ * of what *in was; call again. TRAILER: the same of the trailer lines, which are well-formed and
+ * HTTP_TRAILERS_MAX bytes at most, ends of lines included. MORE: *in is used up. END: the body is
+ * complete and *in is what follows it. Or minus the status to refuse with. */
 int http_chunked_next(struct http_chunked *c, struct str *in, struct str *data);
+
+/* All trailer lines together, as http_chunked_next() gave them, taken apart into at most
+ * HTTP_TRAILER_FIELDS_MAX fields that point into lines. Their count, or minus the status to
+ * refuse with: too many, or one that would change framing, routing or who is asking. */
+int http_trailers_parse(struct str lines, struct http_header *ret_fields);
 
 /* May this name and value stand in a header that we send? Guards against response splitting. */
 bool http_header_sendable(struct str name, struct str value);

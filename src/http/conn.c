@@ -8,30 +8,13 @@
 #include "http/http_int.h"
 
 #define READ_SIZE 4096
-#define READ_AHEAD 16384    /* bytes of pipelined requests taken in while one is handled */
-#define BODY_READ 262144    /* bytes of a body taken per turn */
-#define CHUNKED_READ 65536  /* the same for a chunked one */
 #define SKIP_MAX 65536      /* longest rest of a body worth reading to keep a connection */
 #define KEEP_CAPACITY 65536 /* buffers larger than this are not kept between requests */
-#define DRAIN_MS 1000
+#define DRAIN_MS 2000
+#define DRAIN_MAX (16u << 20) /* of what is still being sent, bytes taken until then */
 #define BODY_LIMIT_DEFAULT (1u << 20)
-#define BODY_FREE 16384 /* so much of each body counts against no budget */
 
 static void begin_closing(struct http_conn *c, bool linger);
-
-/* A byte now and then keeps a body alive only if they add up. */
-static int64_t body_patience(const struct http_conn *c, int64_t usual_ns)
-{
-	uint32_t rate = c->server->limits.body_rate_min;
-	int64_t earned_ns, spent_ns = loop_now_ns(c->server->loop) - c->body_began_ns;
-
-	if (!rate || !usual_ns)
-		return usual_ns;
-	earned_ns = usual_ns + (int64_t)(c->body_got * 1000 / rate) * 1000000 - spent_ns;
-	if (earned_ns < usual_ns)
-		return earned_ns > 1000000 ? earned_ns : 1000000;
-	return usual_ns;
-}
 
 void conn_wait(struct http_conn *c, enum conn_wait what)
 {
@@ -47,7 +30,7 @@ void conn_wait(struct http_conn *c, enum conn_wait what)
 	int64_t delay_ns = ms[what] * 1000000;
 
 	if (what == WAIT_BODY)
-		delay_ns = body_patience(c, delay_ns);
+		delay_ns = conn_body_patience(c, delay_ns);
 	c->waiting = what;
 	c->deadline_ns = delay_ns > 0 ? loop_now_ns(c->server->loop) + delay_ns : 0;
 	/* A timer that comes earlier is left alone: it finds out, and is then set again. So a
@@ -63,10 +46,11 @@ static bool handler_has_it(const struct http_conn *c)
 
 static void update_events(struct http_conn *c)
 {
-	bool full = (handler_has_it(c) || c->blocked) && buf_len(&c->in) >= READ_AHEAD;
+	bool full = (handler_has_it(c) || c->phase == CONN_FILE || c->blocked) &&
+		    buf_len(&c->in) >= READ_AHEAD;
 	uint32_t events = 0;
 
-	if (!c->eof && (!full || c->phase == CONN_CLOSING))
+	if (!c->eof && !c->paused && (!full || c->phase == CONN_CLOSING))
 		events |= EPOLLIN;
 	/* Level-triggered: heard once, it is only of use where it means "cancel". */
 	if (!c->eof && (!c->hung_up || handler_has_it(c)))
@@ -86,7 +70,7 @@ void conn_settle(struct http_conn *c)
 		conn_wait(c, WAIT_IDLE);
 	} else if (c->phase == CONN_HEAD && c->waiting != WAIT_HEAD) {
 		conn_wait(c, WAIT_HEAD); /* from its first byte on, however slowly it drips */
-	} else if (handler_has_it(c)) {
+	} else if (handler_has_it(c) || c->paused) {
 		c->waiting = WAIT_NOTHING;
 		c->deadline_ns = 0;
 	} else if (c->phase == CONN_BODY && c->waiting != WAIT_BODY) {
@@ -110,9 +94,9 @@ static void leave(struct http_conn *c)
 		conn_settle(c);
 }
 
-/* The request's memory. In sanitized builds it is new each time, so that a handler that keeps a
- * pointer is found out. */
-static void drop_request(struct http_conn *c)
+/* In sanitized builds the memory is new each time, so that a handler that keeps a pointer is found
+ * out. */
+void conn_drop_request(struct http_conn *c)
 {
 	struct http_request *r = c->request;
 
@@ -145,10 +129,11 @@ void conn_refuse(struct http_conn *c, unsigned status, const char *why)
 		if (c->server->handler.on_cancel)
 			c->server->handler.on_cancel(c->request);
 	}
+	c->paused = false;
 	conn_uncount(c);
 	if (!c->dead) {
 		conn_send_error(c, status, why);
-		drop_request(c);
+		conn_drop_request(c);
 		begin_closing(c, true);
 	}
 	if (!was_busy)
@@ -187,7 +172,7 @@ bool conn_can_continue(const struct http_conn *c)
 	return !c->eof && !h->chunked && !h->expect_continue && c->body_left <= SKIP_MAX;
 }
 
-static void next_request(struct http_conn *c)
+void conn_next(struct http_conn *c)
 {
 	c->phase = CONN_HEAD;
 	c->skipping = c->body_unread = false;
@@ -201,7 +186,8 @@ void conn_answered(struct http_conn *c)
 	bool was_busy = c->busy;
 
 	c->busy = true;
-	drop_request(c);
+	c->paused = false;
+	conn_drop_request(c);
 	if (c->broken)
 		conn_close(c);
 	else if (!c->keep)
@@ -209,7 +195,7 @@ void conn_answered(struct http_conn *c)
 	else if (c->body_unread)
 		c->skipping = true;
 	else
-		next_request(c);
+		conn_next(c);
 	if (was_busy)
 		return;
 	if (!c->dead && buf_len(&c->in))
@@ -225,7 +211,7 @@ static const char *set_head_aside(struct http_conn *c, size_t len)
 	struct buf swap;
 
 	buf_clear(&c->bytes);
-	if (rest > len) {
+	if (rest > len || c->lent) {
 		buf_append(&c->bytes, buf_data(&c->in), len);
 		buf_consume(&c->in, len);
 	} else {
@@ -267,7 +253,7 @@ static struct http_request *fill_request(struct http_conn *c, const char *data)
 	r->query = h->has_query ? http_span_str(data, h->query) : STR_NULL;
 	r->body_limit = BODY_LIMIT_DEFAULT;
 	r->keep_alive = h->keep_alive;
-	r->known = false;
+	r->known = r->stream = false;
 	r->listener_ctx = c->ctx;
 	r->user = NULL;
 	r->conn = c;
@@ -277,17 +263,12 @@ static struct http_request *fill_request(struct http_conn *c, const char *data)
 static void begin_request(struct http_conn *c, size_t head_len)
 {
 	const struct http_handler *handler = &c->server->handler;
-	const struct http_head *h = &c->head;
 	struct http_request *r = fill_request(c, set_head_aside(c, head_len));
 
 	c->phase = CONN_BODY;
 	c->waiting = WAIT_NOTHING;
-	c->body_left = h->content_length > 0 ? (uint64_t)h->content_length : 0;
-	c->body_got = 0;
-	c->body_began_ns = loop_now_ns(c->server->loop);
-	c->chunked_in = (struct http_chunked){0};
 	c->want_drain = false;
-	c->body_unread = h->chunked || c->body_left;
+	conn_body_begin(c);
 	c->is_head = str_is(r->method, "HEAD");
 	if (handler->on_head) {
 		c->seen = true;
@@ -297,10 +278,9 @@ static void begin_request(struct http_conn *c, size_t head_len)
 			return;
 	}
 	c->body_known = r->known;
+	c->owes_continue = c->head.expect_continue && c->body_unread;
 	if (c->body_left > r->body_limit)
 		conn_refuse(c, 413, "the body is longer than this operation allows");
-	else if (h->expect_continue && c->body_unread && !buf_len(&c->in))
-		conn_send(c, STR("HTTP/1.1 100 Continue\r\n\r\n"), STR_NULL);
 }
 
 /* False: wait for more, or there is no more to do. */
@@ -321,104 +301,6 @@ static bool advance_head(struct http_conn *c)
 	return true;
 }
 
-static void end_body(struct http_conn *c)
-{
-	c->body_unread = false;
-	conn_uncount(c);
-	if (c->skipping) {
-		next_request(c);
-		return;
-	}
-	c->phase = CONN_HANDLER;
-	c->seen = true;
-	c->server->handler.on_request(c->request);
-}
-
-/* Count what arrives against the server's budget; false when that is spent. */
-static bool count_body(struct http_conn *c)
-{
-	const struct http_limits *limits = &c->server->limits;
-	uint64_t most = c->body_known ? limits->bodies_known_max : limits->bodies_max;
-	uint64_t *sum = &c->server->arriving[c->body_known];
-	uint64_t counts = c->body_got > BODY_FREE ? c->body_got - BODY_FREE : 0;
-
-	if (most && *sum - c->body_counted + counts > most) {
-		conn_refuse(c, 503, "the server is taking in too much at once; try again later");
-		return false;
-	}
-	*sum += counts - c->body_counted;
-	c->body_counted = counts;
-	return true;
-}
-
-/* A piece of body that is in r->body already. */
-static void tell_body(struct http_conn *c, size_t len)
-{
-	struct http_request *r = c->request;
-
-	if (!count_body(c))
-		return;
-	if (c->server->handler.on_body) {
-		c->seen = true;
-		c->server->handler.on_body(r, r->body.mem + r->body.end - len, len);
-	}
-}
-
-/* False when the body is longer than allowed. */
-static bool add_body(struct http_conn *c, struct str piece)
-{
-	struct http_request *r = c->request;
-
-	if (c->skipping)
-		return true;
-	c->body_got += piece.len;
-	if (c->body_got > r->body_limit) {
-		conn_refuse(c, 413, "the body is longer than this operation allows");
-		return false;
-	}
-	buf_append_str(&r->body, piece);
-	tell_body(c, piece.len);
-	return true;
-}
-
-static bool advance_chunked(struct http_conn *c)
-{
-	struct str in = buf_str(&c->in), piece;
-	size_t had = in.len;
-	int r = http_chunked_next(&c->chunked_in, &in, &piece);
-
-	if (r < 0) {
-		conn_refuse(c, (unsigned)-r, "the chunked body is malformed");
-		return true;
-	}
-	/* Consuming does not move memory, so the piece stays where it is. */
-	buf_consume(&c->in, had - in.len);
-	if (r == HTTP_CHUNK_END)
-		end_body(c);
-	else if (r == HTTP_CHUNK_DATA)
-		add_body(c, piece);
-	return r != HTTP_CHUNK_MORE;
-}
-
-static bool advance_body(struct http_conn *c)
-{
-	struct str piece;
-
-	if (c->head.chunked)
-		return advance_chunked(c);
-	if (!c->body_left) {
-		end_body(c);
-		return true;
-	}
-	if (!buf_len(&c->in))
-		return false;
-	piece = (struct str){buf_data(&c->in), min_size(buf_len(&c->in), c->body_left)};
-	c->body_left -= piece.len;
-	buf_consume(&c->in, piece.len);
-	add_body(c, piece);
-	return true;
-}
-
 /* Do what can be done with what has arrived. */
 static void advance(struct http_conn *c)
 {
@@ -428,16 +310,17 @@ static void advance(struct http_conn *c)
 		if (c->phase == CONN_HEAD)
 			more = advance_head(c);
 		else if (c->phase == CONN_BODY)
-			more = advance_body(c);
+			more = conn_body_advance(c);
 		else
 			more = false;
 	}
-	if (!c->dead && c->phase != CONN_BODY && !buf_len(&c->in) && c->in.capacity > READ_AHEAD)
+	if (!c->dead && c->phase != CONN_BODY && !buf_len(&c->in) && !c->lent &&
+	    c->in.capacity > READ_AHEAD)
 		buf_done(&c->in);
 }
 
 /* One recv() a turn. Returns what it did, 0 at the end, or -errno (-EAGAIN: nothing there). */
-static ssize_t receive(struct http_conn *c, void *to, size_t size)
+ssize_t conn_receive(struct http_conn *c, void *to, size_t size)
 {
 	ssize_t n = recv(c->io.fd, to, size, MSG_DONTWAIT);
 
@@ -448,58 +331,41 @@ static ssize_t receive(struct http_conn *c, void *to, size_t size)
 	return n;
 }
 
-static ssize_t receive_into(struct http_conn *c, struct buf *b, size_t want)
+ssize_t conn_receive_into(struct http_conn *c, struct buf *b, size_t want)
 {
 	ssize_t n;
 
 	if (!b->mem || buf_room(b) < want / 4)
 		buf_reserve(b, want);
-	n = receive(c, b->mem + b->end, buf_room(b));
+	n = conn_receive(c, b->mem + b->end, buf_room(b));
 	if (n > 0)
 		buf_commit(b, (size_t)n);
 	return n;
 }
 
-/* A body of known length goes where it will stay. */
-static ssize_t receive_body(struct http_conn *c)
-{
-	struct buf *b = &c->request->body;
-	size_t want = min_size(c->body_left, max_size(READ_AHEAD, min_size(buf_len(b), BODY_READ)));
-	ssize_t n = receive(c, buf_reserve(b, want), want);
-
-	if (n > 0) {
-		buf_commit(b, (size_t)n);
-		c->body_left -= (size_t)n;
-		c->body_got += (size_t)n;
-		tell_body(c, (size_t)n);
-	}
-	return n;
-}
-
-static ssize_t discard(struct http_conn *c, size_t size)
+ssize_t conn_discard(struct http_conn *c, size_t size)
 {
 	char nowhere[16384];
 
-	return receive(c, nowhere, min_size(size, sizeof(nowhere)));
+	return conn_receive(c, nowhere, min_size(size, sizeof(nowhere)));
+}
+
+/* What a client whose answer is out still sends: enough for it to come to read the answer. */
+static ssize_t drain(struct http_conn *c)
+{
+	ssize_t n = conn_discard(c, SIZE_MAX);
+
+	if (n > 0)
+		c->drained += (size_t)n;
+	return c->drained > DRAIN_MAX ? -ECONNABORTED : n;
 }
 
 static ssize_t receive_by_phase(struct http_conn *c)
 {
-	ssize_t n;
-
 	switch (c->phase) {
-	case CONN_CLOSING: return discard(c, SIZE_MAX);
-	case CONN_BODY:
-		conn_wait(c, WAIT_BODY);
-		if (c->head.chunked)
-			return receive_into(c, &c->in, CHUNKED_READ);
-		if (!c->skipping)
-			return receive_body(c);
-		n = discard(c, c->body_left);
-		if (n > 0)
-			c->body_left -= (size_t)n;
-		return n;
-	default: return receive_into(c, &c->in, READ_SIZE);
+	case CONN_CLOSING: return drain(c);
+	case CONN_BODY: return conn_body_receive(c);
+	default: return conn_receive_into(c, &c->in, READ_SIZE);
 	}
 }
 
@@ -513,7 +379,7 @@ static void on_readable(struct http_conn *c, uint32_t events)
 		conn_lose(c);
 		return;
 	}
-	if (!(events & EPOLLIN))
+	if (!(events & EPOLLIN) || c->paused)
 		return;
 	n = receive_by_phase(c);
 	if (c->dead || n == -EAGAIN)
@@ -531,6 +397,8 @@ static void on_sent(struct http_conn *c)
 {
 	if (c->broken) {
 		conn_lose(c);
+	} else if (c->phase == CONN_FILE) {
+		conn_file_send(c);
 	} else if (c->phase == CONN_STREAM) {
 		if (!c->want_drain || buf_len(&c->out) >= HTTP_DRAIN_LOW)
 			return;
@@ -555,6 +423,8 @@ void conn_on_ready(struct loop_io *io, uint32_t events)
 	}
 	if (!c->dead && events & ~(uint32_t)EPOLLOUT)
 		on_readable(c, events);
+	if (c->lent)
+		conn_body_unlend(c);
 	leave(c);
 }
 

@@ -1,4 +1,5 @@
-/* The server inside: what server.c (sockets), conn.c (requests) and reply.c (answers) share. */
+/* The server inside: what server.c (sockets), conn.c (requests), body.c (their bodies), reply.c
+ * (answers) and file.c (answers from files) share. */
 #pragma once
 
 #include <netinet/in.h>
@@ -9,6 +10,7 @@
 #include "http/http.h"
 
 #define HTTP_DRAIN_LOW 65536 /* on_drain below this many waiting bytes */
+#define READ_AHEAD 16384     /* bytes of pipelined requests taken in while one is handled */
 
 struct http_server {
 	struct loop *loop;
@@ -19,6 +21,7 @@ struct http_server {
 	size_t connections;
 	uint64_t arriving[2]; /* bytes of bodies, see http_limits.bodies_max; [1]: known */
 	struct buf scratch;   /* the answer being built */
+	struct buf inbox;     /* where streamed bodies arrive, one connection's at a time */
 	char date[40];        /* "Date: ...\r\n" */
 	size_t date_len;
 	int64_t date_until_ns;
@@ -40,6 +43,7 @@ enum conn_phase {
 	CONN_BODY,    /* a body is arriving, or being skipped after an early answer */
 	CONN_HANDLER, /* the handler has the whole request */
 	CONN_STREAM,  /* the handler is answering as a stream */
+	CONN_FILE,    /* a file is being sent; the handler is done */
 	CONN_CLOSING, /* last answer is being sent; then the client has a moment to read it */
 };
 
@@ -77,6 +81,9 @@ struct http_conn {
 
 	/* Of the request at hand and its answer. */
 	bool body_unread; /* some of the body has not been received */
+	bool paused;      /* CONN_BODY: the handler wants no more for now */
+	bool lent;        /* c->in has the server's inbox while a piece is being handed on */
+	bool owes_continue;
 	bool is_head;
 	bool keep;     /* the connection goes on after this answer */
 	bool bodyless; /* to HEAD, or 204, or 304 */
@@ -86,8 +93,16 @@ struct http_conn {
 	uint64_t body_left, body_got;
 	uint64_t body_counted; /* of it, in server->arriving */
 	bool body_known;       /* where it is counted */
-	int64_t body_began_ns;
+	int64_t body_began_ns; /* put off by the time it was paused */
+	int64_t paused_ns;     /* since when */
+	char *trailer_text;    /* in the arena, as they came; NULL before the first */
+	size_t trailer_len;
+	struct http_header *trailers; /* in the arena */
+	size_t trailer_count;
+	size_t drained; /* bytes read since the last answer is out */
 	uint64_t stream_left;
+	int file; /* being sent, from file_offset on; -1: none */
+	uint64_t file_offset, file_left;
 	void (*on_drain)(struct http_request *r);
 
 	int64_t deadline_ns; /* 0: none. The timer may come earlier, and is then set again. */
@@ -126,10 +141,35 @@ void conn_settle(struct http_conn *c);
 bool conn_can_continue(const struct http_conn *c);
 /* The answer is handed over: the request goes, the connection turns to what is next. */
 void conn_answered(struct http_conn *c);
+/* The memory of the request goes; nobody knows it any more. */
+void conn_drop_request(struct http_conn *c);
 /* Answer on the server's own account, then close. */
 void conn_refuse(struct http_conn *c, unsigned status, const char *why);
 /* Start the time after which the client must have made progress. */
 void conn_wait(struct http_conn *c, enum conn_wait what);
+/* Turn to the next request. */
+void conn_next(struct http_conn *c);
+/* One recv() a turn. Returns what it did, 0 at the end, or -errno (-EAGAIN: nothing there). */
+ssize_t conn_receive(struct http_conn *c, void *to, size_t size);
+ssize_t conn_receive_into(struct http_conn *c, struct buf *b, size_t want);
+ssize_t conn_discard(struct http_conn *c, size_t size);
+
+/* body.c */
+
+/* The head says what is to come. */
+void conn_body_begin(struct http_conn *c);
+/* Do what can be done with what has arrived; false: wait for more, or there is no more to do. */
+bool conn_body_advance(struct http_conn *c);
+ssize_t conn_body_receive(struct http_conn *c);
+/* Give the inbox back; what was not used of it stays in c->in. */
+void conn_body_unlend(struct http_conn *c);
+/* How long the next byte may take, when usually it is so long. */
+int64_t conn_body_patience(const struct http_conn *c, int64_t usual_ns);
+
+/* file.c */
+
+/* Send on, or end the answer. */
+void conn_file_send(struct http_conn *c);
 
 /* reply.c */
 
@@ -137,5 +177,18 @@ void conn_wait(struct http_conn *c, enum conn_wait what);
 void conn_flush(struct http_conn *c);
 /* Send two pieces, or queue what the socket does not take. */
 void conn_send(struct http_conn *c, struct str first, struct str second);
+/* The same with more to follow at once: no packet need leave yet. */
+void conn_send_more(struct http_conn *c, struct str data);
+/* Would a later try fail too? Looks at errno. */
+bool conn_send_failed(ssize_t n);
+/* The request must be one that waits for its answer: everything else is our own bug. */
+struct http_conn *conn_to_answer(const struct http_request *r);
+/* Lengths of answers other than a number. */
+enum { HTTP_NO_LENGTH = -1, HTTP_CHUNKED = -2 };
+/* The head of an answer, into the server's scratch buffer. */
+struct buf *conn_put_head(struct http_conn *c, unsigned status, const struct http_header *headers,
+    size_t count, int64_t length);
+unsigned conn_final_status(unsigned status);
+bool conn_answer_has_no_body(const struct http_conn *c, unsigned status);
 /* Send the answer of conn_refuse(). */
 void conn_send_error(struct http_conn *c, unsigned status, const char *why);

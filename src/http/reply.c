@@ -13,11 +13,7 @@
 #define GATHER_MAX 65536    /* a stream's pieces are sent before the end of the turn beyond this */
 #define KEEP_CAPACITY 65536 /* larger buffers are not kept when empty */
 
-/* Lengths other than a number. */
-enum { NO_LENGTH = -1, CHUNKED = -2 };
-
-/* Would a later try fail too? */
-static bool is_fatal(ssize_t n)
+bool conn_send_failed(ssize_t n)
 {
 	return n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS;
 }
@@ -30,7 +26,7 @@ void conn_flush(struct http_conn *c)
 	if (c->broken || !len)
 		return;
 	n = send(c->io.fd, buf_data(&c->out), len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	c->broken = is_fatal(n);
+	c->broken = conn_send_failed(n);
 	if (n > 0)
 		buf_consume(&c->out, (size_t)n);
 	c->blocked = !c->broken && buf_len(&c->out);
@@ -48,7 +44,7 @@ static void queue(struct http_conn *c, struct str first, struct str second, size
 	buf_append(&c->out, second.ptr + sent, second.len - sent);
 }
 
-void conn_send(struct http_conn *c, struct str first, struct str second)
+static void send_pieces(struct http_conn *c, struct str first, struct str second, int flags)
 {
 	struct iovec iov[2] = {
 	    {(void *)first.ptr, first.len},
@@ -66,15 +62,26 @@ void conn_send(struct http_conn *c, struct str first, struct str second)
 			conn_flush(c);
 		return;
 	}
-	n = second.len ? sendmsg(c->io.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT)
-		       : send(c->io.fd, first.ptr, first.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	flags |= MSG_NOSIGNAL | MSG_DONTWAIT;
+	n = second.len ? sendmsg(c->io.fd, &msg, flags)
+		       : send(c->io.fd, first.ptr, first.len, flags);
 	if (likely(n >= 0 && (size_t)n == total))
 		return;
-	c->broken = is_fatal(n);
+	c->broken = conn_send_failed(n);
 	if (c->broken)
 		return;
 	queue(c, first, second, n > 0 ? (size_t)n : 0);
 	c->blocked = true;
+}
+
+void conn_send(struct http_conn *c, struct str first, struct str second)
+{
+	send_pieces(c, first, second, 0);
+}
+
+void conn_send_more(struct http_conn *c, struct str data)
+{
+	send_pieces(c, data, STR_NULL, MSG_MORE);
 }
 
 /* Headers that belong to the framing, or to us. */
@@ -132,8 +139,7 @@ static void put_status_line(struct buf *b, unsigned status)
 	buf_append(b, "\r\n", 2);
 }
 
-/* The head of an answer, into the server's scratch buffer. */
-static struct buf *put_head(struct http_conn *c, unsigned status, const struct http_header *headers,
+struct buf *conn_put_head(struct http_conn *c, unsigned status, const struct http_header *headers,
     size_t count, int64_t length)
 {
 	struct buf *b = &c->server->scratch;
@@ -147,7 +153,7 @@ static struct buf *put_head(struct http_conn *c, unsigned status, const struct h
 		buf_append_str(b, STR("Content-Length: "));
 		buf_append_str(b, digits((uint64_t)length, number));
 		buf_append(b, "\r\n", 2);
-	} else if (length == CHUNKED) {
+	} else if (length == HTTP_CHUNKED) {
 		buf_append_str(b, STR("Transfer-Encoding: chunked\r\n"));
 	}
 	if (!c->keep)
@@ -159,12 +165,12 @@ static struct buf *put_head(struct http_conn *c, unsigned status, const struct h
 	return b;
 }
 
-static unsigned final_status(unsigned status)
+unsigned conn_final_status(unsigned status)
 {
 	return status < 200 || status > 599 ? 502 : status;
 }
 
-static bool has_no_body(const struct http_conn *c, unsigned status)
+bool conn_answer_has_no_body(const struct http_conn *c, unsigned status)
 {
 	return c->is_head || status == 204 || status == 304;
 }
@@ -173,10 +179,10 @@ static void send_whole(struct http_conn *c, unsigned status, const struct http_h
     size_t count, struct str body)
 {
 	bool lengthless = status == 204 || status == 304;
-	struct buf *b =
-	    put_head(c, status, headers, count, lengthless ? NO_LENGTH : (int64_t)body.len);
+	struct buf *b = conn_put_head(
+	    c, status, headers, count, lengthless ? HTTP_NO_LENGTH : (int64_t)body.len);
 
-	if (has_no_body(c, status))
+	if (conn_answer_has_no_body(c, status))
 		body = STR_NULL;
 	if (body.len <= JOIN_MAX) {
 		buf_append_str(b, body);
@@ -187,24 +193,30 @@ static void send_whole(struct http_conn *c, unsigned status, const struct http_h
 		buf_done(b);
 }
 
-/* The request must be one that waits for its answer: everything else is our own bug. */
-static struct http_conn *conn_of(const struct http_request *r, bool streaming)
+struct http_conn *conn_to_answer(const struct http_request *r)
 {
 	struct http_conn *c = r->conn;
 
 	check(c && c->request == r && !c->dead);
-	check(streaming ? c->phase == CONN_STREAM
-			: (c->phase == CONN_HANDLER || c->phase == CONN_BODY) && !c->skipping);
+	check((c->phase == CONN_HANDLER || c->phase == CONN_BODY) && !c->skipping);
+	return c;
+}
+
+static struct http_conn *streaming(const struct http_request *r)
+{
+	struct http_conn *c = r->conn;
+
+	check(c && c->request == r && !c->dead && c->phase == CONN_STREAM);
 	return c;
 }
 
 void http_reply(struct http_request *r, unsigned status, const struct http_header *headers,
     size_t header_count, struct str body)
 {
-	struct http_conn *c = conn_of(r, false);
+	struct http_conn *c = conn_to_answer(r);
 
 	c->keep = r->keep_alive && conn_can_continue(c);
-	send_whole(c, final_status(status), headers, header_count, body);
+	send_whole(c, conn_final_status(status), headers, header_count, body);
 	conn_answered(c);
 }
 
@@ -234,10 +246,10 @@ static void gather(struct http_conn *c)
 void http_reply_start(struct http_request *r, unsigned status, const struct http_header *headers,
     size_t header_count, int64_t length, void (*on_drain)(struct http_request *r))
 {
-	struct http_conn *c = conn_of(r, false);
+	struct http_conn *c = conn_to_answer(r);
 
-	status = final_status(status);
-	c->bodyless = has_no_body(c, status);
+	status = conn_final_status(status);
+	c->bodyless = conn_answer_has_no_body(c, status);
 	c->counted = length >= 0;
 	c->stream_left = length >= 0 ? (uint64_t)length : 0;
 	c->chunked_out = length < 0 && c->head.minor == 1 && !c->bodyless;
@@ -246,11 +258,11 @@ void http_reply_start(struct http_request *r, unsigned status, const struct http
 	c->keep = r->keep_alive && !c->body_unread && conn_can_continue(c) &&
 		  (c->counted || c->chunked_out || c->bodyless);
 	if (status == 204 || status == 304)
-		length = NO_LENGTH;
+		length = HTTP_NO_LENGTH;
 	else if (length < 0)
-		length = c->head.minor == 1 ? CHUNKED : NO_LENGTH;
+		length = c->head.minor == 1 ? HTTP_CHUNKED : HTTP_NO_LENGTH;
 	c->phase = CONN_STREAM;
-	buf_append_str(&c->out, buf_str(put_head(c, status, headers, header_count, length)));
+	buf_append_str(&c->out, buf_str(conn_put_head(c, status, headers, header_count, length)));
 	gather(c);
 	if (!c->busy)
 		conn_settle(c);
@@ -272,7 +284,7 @@ static void put_piece(struct http_conn *c, struct str data)
 
 size_t http_reply_data(struct http_request *r, struct str data)
 {
-	struct http_conn *c = conn_of(r, true);
+	struct http_conn *c = streaming(r);
 
 	if (c->counted && data.len > c->stream_left)
 		data.len = c->stream_left;
@@ -289,7 +301,7 @@ size_t http_reply_data(struct http_request *r, struct str data)
 
 void http_reply_end(struct http_request *r)
 {
-	struct http_conn *c = conn_of(r, true);
+	struct http_conn *c = streaming(r);
 
 	if (c->counted && c->stream_left && !c->bodyless) {
 		http_reply_abort(r);
@@ -305,7 +317,7 @@ void http_reply_end(struct http_request *r)
 
 void http_reply_abort(struct http_request *r)
 {
-	struct http_conn *c = conn_of(r, true);
+	struct http_conn *c = streaming(r);
 	struct linger reset = {.l_onoff = 1};
 
 	/* Only a reset tells a client whose answer is delimited by the close that it is cut. */

@@ -56,6 +56,7 @@ void http_server_free(struct http_server *s)
 		http_listener_close(list_first(&s->listeners, struct http_listener, node));
 	lose_all(&s->adopted);
 	buf_done(&s->scratch);
+	buf_done(&s->inbox);
 	free(s);
 }
 
@@ -88,6 +89,7 @@ struct http_conn *conn_new(struct http_server *s, struct list *siblings, int fd,
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c->server = s;
 	c->ctx = ctx;
+	c->file = -1;
 	c->io =
 	    (struct loop_io){.fd = fd, .events = EPOLLIN | EPOLLRDHUP, .on_ready = conn_on_ready};
 	c->timer.on_due = conn_on_due;
@@ -136,6 +138,8 @@ void conn_close(struct http_conn *c)
 		loop_timer_stop(c->server->loop, &c->timer);
 		loop_task_cancel(&c->task);
 		close(c->io.fd);
+		if (c->file >= 0)
+			close(c->file);
 		list_remove(&c->node);
 		c->server->connections--;
 	}

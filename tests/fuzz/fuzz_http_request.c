@@ -16,7 +16,7 @@ struct run {
 	char *in; /* exactly as large as what it holds */
 	size_t len, used;
 	enum { HEAD, LENGTH, CHUNKED, FAILED } phase;
-	struct buf log;
+	struct buf log, trailers;
 };
 
 static void note(struct run *r, const char *what, struct str s)
@@ -93,6 +93,27 @@ static void step_length(struct run *r)
 	}
 }
 
+static bool note_trailers(struct run *r)
+{
+	struct http_header fields[HTTP_TRAILER_FIELDS_MAX];
+	int n = http_trailers_parse(buf_str(&r->trailers), fields);
+
+	check(buf_len(&r->trailers) <= HTTP_TRAILERS_MAX && n <= HTTP_TRAILER_FIELDS_MAX);
+	for (int i = 0; i < n; i++) {
+		clean(fields[i].value);
+		check(http_header_sendable(fields[i].name, fields[i].value));
+		check(!str_eq_nocase(fields[i].name, STR("content-length")));
+		note(r, "trailer ", fields[i].name);
+		note(r, "value ", fields[i].value);
+	}
+	buf_clear(&r->trailers);
+	if (n < 0) {
+		buf_printf(&r->log, "status %d\n", -n);
+		r->phase = FAILED;
+	}
+	return n >= 0;
+}
+
 static void step_chunked(struct run *r)
 {
 	struct str in = {r->in + r->used, r->len - r->used}, piece = STR_NULL;
@@ -107,7 +128,11 @@ static void step_chunked(struct run *r)
 	r->used = r->len - in.len;
 	if (k == HTTP_CHUNK_DATA)
 		buf_append_str(&r->log, piece);
+	if (k == HTTP_CHUNK_TRAILER)
+		buf_append_str(&r->trailers, piece);
 	if (k != HTTP_CHUNK_END)
+		return;
+	if (!note_trailers(r))
 		return;
 	r->phase = HEAD;
 	http_head_reset(&r->head);
@@ -151,6 +176,7 @@ static void done(struct run *r)
 {
 	free(r->in);
 	buf_done(&r->log);
+	buf_done(&r->trailers);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -33,7 +33,11 @@ static struct {
 	struct http_request *streaming;
 	size_t to_stream, max_waiting;
 	int heads, requests, cancels, drains;
-	uint64_t body_seen;
+	uint64_t body_seen, body_sum;
+	struct http_request *uploading; /* its body streams */
+	bool paused;
+	int pieces, file; /* file: what /file answers with */
+	uint64_t file_from, file_len;
 	char ctx;
 } t;
 
@@ -67,7 +71,15 @@ static inline void start_stream(struct http_request *r, int64_t length)
 static inline void on_head(struct http_request *r)
 {
 	t.heads++;
-	t.body_seen = 0;
+	t.body_seen = t.body_sum = 0;
+	if (str_has_prefix(r->path, "/up")) {
+		r->stream = true;
+		r->body_limit = str_is(r->path, "/up-small") ? 10 : UINT64_C(1) << 40;
+		t.uploading = r;
+		t.paused = str_is(r->path, "/up-wait");
+		if (t.paused)
+			http_request_pause(r);
+	}
 	if (str_is(r->path, "/refuse"))
 		http_reply(r, 403, NULL, 0, STR("no"));
 	else if (str_is(r->path, "/small"))
@@ -76,8 +88,37 @@ static inline void on_head(struct http_request *r)
 		r->body_limit = 8u << 20;
 }
 
+/* Which bytes came where, in one number. */
+static inline uint64_t sum_body(uint64_t sum, uint64_t at, const void *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		sum += (at + i + 1) * ((const unsigned char *)data)[i];
+	return sum;
+}
+
+static inline void on_piece(struct http_request *r, const void *data, size_t len)
+{
+	assert_false(t.paused);
+	assert_int_equal(buf_len(&r->body), 0);
+	t.body_sum = sum_body(t.body_sum, t.body_seen, data, len);
+	t.body_seen += len;
+	t.pieces++;
+	if (str_is(r->path, "/up-pause")) {
+		http_request_pause(r);
+		http_request_pause(r);
+		t.paused = true;
+	} else if (str_is(r->path, "/up-refuse") && t.body_seen > 100000) {
+		t.uploading = NULL;
+		http_reply(r, 403, NULL, 0, STR("enough"));
+	}
+}
+
 static inline void on_body(struct http_request *r, const void *data, size_t len)
 {
+	if (r->stream) {
+		on_piece(r, data, len);
+		return;
+	}
 	t.body_seen += len;
 	assert_ptr_equal((const char *)data + len, r->body.mem + r->body.end);
 	if (str_is(r->path, "/stop"))
@@ -108,10 +149,27 @@ static inline void echo(struct http_request *r)
 	buf_done(&b);
 }
 
+static inline void end_upload(struct http_request *r)
+{
+	char text[200];
+	struct str a = http_trailer(r, "x-a"), b = http_trailer(r, "X-B");
+	int n = snprintf(text, sizeof(text), "%llu %llu %.*s %.*s", (unsigned long long)t.body_seen,
+	    (unsigned long long)t.body_sum, STR_FMT(a), STR_FMT(b));
+
+	t.uploading = NULL;
+	assert_false(t.paused);
+	http_request_pause(r); /* too late to mean anything */
+	http_reply(r, 200, NULL, 0, (struct str){text, (size_t)n});
+}
+
 static inline void on_request(struct http_request *r)
 {
 	t.requests++;
 	assert_ptr_equal(r->listener_ctx, &t.ctx);
+	if (r->stream) {
+		end_upload(r);
+		return;
+	}
 	assert_true(t.body_seen == buf_len(&r->body));
 	if (str_is(r->path, "/later")) {
 		t.held = r;
@@ -126,6 +184,9 @@ static inline void on_request(struct http_request *r)
 	} else if (str_is(r->path, "/abort")) {
 		http_reply_start(r, 200, NULL, 0, -1, NULL);
 		t.held = r;
+	} else if (str_is(r->path, "/file")) {
+		http_reply_file(
+		    r, 200, NULL, 0, fcntl(t.file, F_DUPFD_CLOEXEC, 0), t.file_from, t.file_len);
 	} else if (str_is(r->path, "/none")) {
 		http_reply(r, 204, NULL, 0, STR("dropped"));
 	} else if (str_is(r->path, "/odd")) {
@@ -147,7 +208,8 @@ static inline void on_cancel(struct http_request *r)
 {
 	(void)r;
 	t.cancels++;
-	t.held = t.streaming = NULL;
+	t.held = t.streaming = t.uploading = NULL;
+	t.paused = false;
 }
 
 static inline void set_up(const struct http_limits *limits)

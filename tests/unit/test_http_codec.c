@@ -1,6 +1,7 @@
 /* The HTTP grammar on its own: what a head says, every slicing, chunk decoding. */
 #include "unit.h"
 
+#include "base/buf.h"
 #include "http/codec.h"
 
 static struct http_head head;
@@ -135,6 +136,8 @@ static void a_head_may_be_exactly_as_large_as_allowed(void **state)
 	assert_int_equal(http_head_parse(&head, t, max + 1), -414);
 }
 
+static struct buf lines; /* trailers of the last decode() */
+
 /* Decode, cut at one place; the body goes to out. Status or 0 (END), 1 (MORE); rest is kept. */
 static int decode(const char *t, size_t cut, char *out, struct str *rest)
 {
@@ -142,8 +145,14 @@ static int decode(const char *t, size_t cut, char *out, struct str *rest)
 	struct str parts[2] = {{t, cut}, {t + cut, strlen(t) - cut}}, piece;
 	int r = 0;
 
+	buf_clear(&lines);
 	for (size_t i = 0; i < 2; i++) {
-		while ((r = http_chunked_next(&c, &parts[i], &piece)) == HTTP_CHUNK_DATA) {
+		while ((r = http_chunked_next(&c, &parts[i], &piece)) == HTTP_CHUNK_DATA ||
+		       r == HTTP_CHUNK_TRAILER) {
+			if (r == HTTP_CHUNK_TRAILER) {
+				buf_append_str(&lines, piece);
+				continue;
+			}
 			memcpy(out, piece.ptr, piece.len);
 			out += piece.len;
 		}
@@ -168,6 +177,7 @@ static void chunks_decode_however_they_are_cut(void **state)
 	for (size_t cut = 0; cut <= strlen(t); cut++) {
 		assert_int_equal(decode(t, cut, out, &rest), 0);
 		assert_string_equal(out, "abcd0123456789");
+		assert_true(str_is(buf_str(&lines), "T: v\r\nU:\r\n"));
 	}
 	assert_int_equal(decode("0\r\n\r\nGET", 8, out, &rest), 0);
 	assert_true(str_is(rest, "GET"));
@@ -212,6 +222,28 @@ static void extensions_and_trailers_are_bounded(void **state)
 	buf_done(&b);
 }
 
+static void trailers_are_taken_apart(void **state)
+{
+	static const char *const bad[] = {"Content-Length: 1\r\n", "a: b\r\nTRANSFER-ENCODING:\r\n",
+	    "host: x\r\n", "Authorization: x\r\n", "Trailer: a\r\n", "Connection: close\r\n"};
+	struct http_header fields[HTTP_TRAILER_FIELDS_MAX];
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	assert_int_equal(http_trailers_parse(STR("A: b:c \r\nEmpty:\r\nX-y:\tz\r\n"), fields), 3);
+	assert_true(str_is(fields[0].name, "A") && str_is(fields[0].value, "b:c"));
+	assert_true(str_is(fields[1].name, "Empty") && !fields[1].value.len);
+	assert_true(str_is(fields[2].name, "X-y") && str_is(fields[2].value, "z"));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(http_trailers_parse(str_from(bad[i]), fields), -400);
+	for (int i = 0; i < HTTP_TRAILER_FIELDS_MAX; i++)
+		buf_puts(&b, "a: b\r\n");
+	assert_int_equal(http_trailers_parse(buf_str(&b), fields), HTTP_TRAILER_FIELDS_MAX);
+	buf_puts(&b, "a: b\r\n");
+	assert_int_equal(http_trailers_parse(buf_str(&b), fields), -431);
+	buf_done(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,7 +256,10 @@ int main(void)
 	    cmocka_unit_test(chunks_decode_however_they_are_cut),
 	    cmocka_unit_test(broken_chunks_are_refused),
 	    cmocka_unit_test(extensions_and_trailers_are_bounded),
+	    cmocka_unit_test(trailers_are_taken_apart),
 	};
+	int r = cmocka_run_group_tests(tests, NULL, NULL);
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	buf_done(&lines);
+	return r;
 }

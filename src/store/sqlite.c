@@ -187,6 +187,16 @@ void store_remove(struct store_write *w, const char *queue, struct str id)
 	add(w, OP_REMOVE, queue, id, STR_NULL);
 }
 
+void store_require(struct store_write *w, const char *queue, struct str id)
+{
+	add(w, OP_REQUIRE, queue, id, STR_NULL);
+}
+
+void store_clear(struct store_write *w, const char *queue, struct str last, unsigned max)
+{
+	add(w, OP_CLEAR, queue, last, STR_NULL)->number = max;
+}
+
 void store_commit(struct store *s, struct store_write *w)
 {
 	struct store_op *turned = NULL;

@@ -11,7 +11,7 @@
 #include "base/list.h"
 #include "store/store.h"
 
-enum op_kind { OP_PUT, OP_DELETE, OP_SEND, OP_REQUEUE, OP_REMOVE };
+enum op_kind { OP_PUT, OP_DELETE, OP_SEND, OP_REQUEUE, OP_REMOVE, OP_REQUIRE, OP_CLEAR };
 
 struct store_op {
 	struct store_op *next;
@@ -37,6 +37,8 @@ enum statement {
 	SQL_SEND,
 	SQL_REQUEUE,
 	SQL_REMOVE,
+	SQL_REQUIRE,
+	SQL_CLEAR,
 	SQL_COUNT,
 };
 

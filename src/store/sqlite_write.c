@@ -33,6 +33,9 @@ static const char *const sql[SQL_COUNT] = {
 		 "VALUES (?1, ?2, ?3, ?4, ?5, 0) ON CONFLICT DO NOTHING",
     [SQL_REQUEUE] = "UPDATE messages SET due_ms = ?3, attempts = ?4 WHERE queue = ?1 AND id = ?2",
     [SQL_REMOVE] = "DELETE FROM messages WHERE queue = ?1 AND id = ?2",
+    [SQL_REQUIRE] = "SELECT 1 FROM messages WHERE queue = ?1 AND id = ?2",
+    [SQL_CLEAR] = "DELETE FROM messages WHERE rowid IN (SELECT rowid FROM messages "
+		  "WHERE queue = ?1 AND id <= ?2 LIMIT ?3)",
 };
 
 /* -errno of a failed step. A full disk shows in several ways, some only by the system's error. */
@@ -92,13 +95,32 @@ static int apply_key(struct writer *w, const struct store_op *o)
 	return step(w, o->kind == OP_PUT ? SQL_PUT : SQL_DELETE);
 }
 
+static int require(struct writer *w, const struct store_op *o)
+{
+	sqlite3_stmt *st = bind(w, SQL_REQUIRE, o);
+	int r = sqlite3_step(st);
+
+	sqlite3_reset(st);
+	if (r == SQLITE_ROW)
+		return 0;
+	return r == SQLITE_DONE ? -EAGAIN : failure(w, r);
+}
+
 static int apply_message(struct writer *w, const struct store_op *o)
 {
-	static const enum statement which[] = {
-	    [OP_SEND] = SQL_SEND, [OP_REQUEUE] = SQL_REQUEUE, [OP_REMOVE] = SQL_REMOVE};
-	sqlite3_stmt *st = bind(w, which[o->kind], o);
+	static const enum statement which[] = {[OP_SEND] = SQL_SEND,
+	    [OP_REQUEUE] = SQL_REQUEUE,
+	    [OP_REMOVE] = SQL_REMOVE,
+	    [OP_REQUIRE] = SQL_REQUIRE,
+	    [OP_CLEAR] = SQL_CLEAR};
+	sqlite3_stmt *st;
 	int r;
 
+	if (o->kind == OP_REQUIRE)
+		return require(w, o);
+	st = bind(w, which[o->kind], o);
+	if (o->kind == OP_CLEAR)
+		sqlite3_bind_int64(st, 3, o->number);
 	if (o->kind == OP_SEND) {
 		sqlite3_bind_blob(st, 3, o->value.ptr, (int)o->value.len, SQLITE_STATIC);
 		sqlite3_bind_int64(st, 4, o->number);

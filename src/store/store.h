@@ -75,6 +75,10 @@ void store_send(
 void store_requeue(
     struct store_write *w, const char *queue, struct str id, int64_t due_ms, int attempts);
 void store_remove(struct store_write *w, const char *queue, struct str id);
+/* The write fails with -EAGAIN when this message is not in the queue. */
+void store_require(struct store_write *w, const char *queue, struct str id);
+/* Remove up to max messages whose id is not above `last`. */
+void store_clear(struct store_write *w, const char *queue, struct str last, unsigned max);
 void store_commit(struct store *s, struct store_write *w);
 
 /* ---- queues ---- */
@@ -90,6 +94,19 @@ struct store_message {
  * stay in the queue until store_remove(); keeping track of what is in flight is the caller's. */
 void store_receive(struct store *s, const char *queue, int64_t due_ms, unsigned max,
     void (*fn)(void *ctx, int result, const struct store_message *m, size_t count), void *ctx);
+/* The same by id instead of by time: those whose id is above `after` (empty: all), until there are
+ * max or their bodies exceed max_bytes; at least one if there is any. */
+void store_receive_after(struct store *s, const char *queue, struct str after, unsigned max,
+    size_t max_bytes,
+    void (*fn)(void *ctx, int result, const struct store_message *m, size_t count), void *ctx);
+/* The same for those of `count` ids that are there, in that order. ids is copied; each is id_len
+ * bytes. */
+void store_receive_ids(struct store *s, const char *queue, const void *ids, size_t id_len,
+    size_t count, void (*fn)(void *ctx, int result, const struct store_message *m, size_t count),
+    void *ctx);
+/* The highest id in a queue, at most size bytes; returns its length, 0 when the queue is empty, or
+ * -errno. Blocking: start-up. */
+ssize_t store_queue_last(struct store *s, const char *queue, void *id, size_t size);
 /* Number of messages in a queue. Blocking: start-up and tests. */
 int64_t store_queue_length(struct store *s, const char *queue);
 

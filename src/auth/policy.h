@@ -1,9 +1,9 @@
 /*
- * Policy documents: parsed once, evaluated often. Resource policies of buckets, queues and functions
- * today, identity policies later: the same documents, the same evaluation. Knows the language
- * (Version, Statement, Principal, Action, Resource, their Not… forms, Condition with every operator
- * and its IfExists/ForAllValues/ForAnyValue variants, policy variables) and nothing of any service.
- * Pure functions; any thread.
+ * Policy documents: parsed once, evaluated often. Resource policies of buckets, queues and
+ * functions today, identity policies later: the same documents, the same evaluation. Knows the
+ * language (Version, Statement, Principal, Action, Resource, their Not… forms, Condition with every
+ * operator and its IfExists/ForAllValues/ForAnyValue variants, policy variables) and nothing of any
+ * service. Pure functions; any thread.
  */
 #pragma once
 
@@ -14,6 +14,15 @@
 struct policy;
 
 #define POLICY_DOCUMENT_MAX (20 * 1024)
+
+enum policy_kind {
+	POLICY_IDENTITY, /* attached to a user, group or role: actions on resources */
+	POLICY_TRUST,    /* who may assume a role: principals */
+	POLICY_RESOURCE, /* attached to a bucket, a queue, a function: both */
+};
+
+/* Is it a document of this kind? 0, or -EINVAL and AWS's words in e. */
+int policy_check(struct str json, enum policy_kind kind, struct err *e);
 
 /* Parse and check a document; NULL and e (words for a client) when it is not one. resource: it must
  * name principals, as resource policies do; otherwise it must not. */
@@ -33,7 +42,9 @@ struct policy_request {
 	const char *service;                   /* "s3.amazonaws.com"; NULL: not a service */
 	const char *action;                    /* "s3:GetObject" */
 	const char *resource;                  /* its ARN */
-	const struct policy_value *values;     /* context; a key may come more than once */
+	/* Context; a key may come more than once. What follows from the members here (aws:username,
+	 * aws:PrincipalArn, aws:PrincipalAccount, aws:CurrentTime…) need not be given. */
+	const struct policy_value *values;
 	size_t value_count;
 	int64_t now_ms; /* aws:CurrentTime */
 };

@@ -8,16 +8,16 @@
 #include "service/iam/document.h"
 
 struct sample {
-	enum document_kind kind;
+	enum policy_kind kind;
 	const char *text;
 	const char *error; /* NULL: accepted */
 };
 
 #define V "\"Version\":\"2012-10-17\""
 #define ALLOW "\"Effect\":\"Allow\""
-#define IDENTITY(statement) DOCUMENT_IDENTITY, "{" V ",\"Statement\":{" statement "}}"
+#define IDENTITY(statement) POLICY_IDENTITY, "{" V ",\"Statement\":{" statement "}}"
 #define TRUST(statement) \
-	DOCUMENT_TRUST, "{" V ",\"Statement\":[{" statement ",\"Action\":\"sts:AssumeRole\"}]}"
+	POLICY_TRUST, "{" V ",\"Statement\":[{" statement ",\"Action\":\"sts:AssumeRole\"}]}"
 #define SYNTAX "Syntax errors in policy."
 
 static const struct sample samples[] = {
@@ -51,17 +51,17 @@ static const struct sample samples[] = {
     {IDENTITY("\"Sid\":\"a-b\"," ALLOW ",\"Action\":\"*\",\"Resource\":\"*\""),
 	"Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular "
 	"expression [0-9A-Za-z]*"},
-    {DOCUMENT_IDENTITY, "", SYNTAX},
-    {DOCUMENT_IDENTITY, "[]", SYNTAX},
-    {DOCUMENT_IDENTITY, "{" V "}", SYNTAX},
-    {DOCUMENT_IDENTITY, "{" V ",\"Statement\":[]}", SYNTAX},
-    {DOCUMENT_IDENTITY, "{" V ",\"Statement\":[1]}", SYNTAX},
-    {DOCUMENT_IDENTITY, "{" V ",\"Statement\":\"x\"}", SYNTAX},
-    {DOCUMENT_IDENTITY, "{\"Version\":\"2012-10-18\",\"Statement\":[]}", SYNTAX},
-    {DOCUMENT_IDENTITY, "{\"Version\":2012,\"Statement\":[]}", SYNTAX},
-    {DOCUMENT_IDENTITY, "{\"Version\":\"2008-10-17\",\"Statement\":[]}",
+    {POLICY_IDENTITY, "", SYNTAX},
+    {POLICY_IDENTITY, "[]", SYNTAX},
+    {POLICY_IDENTITY, "{" V "}", SYNTAX},
+    {POLICY_IDENTITY, "{" V ",\"Statement\":[]}", SYNTAX},
+    {POLICY_IDENTITY, "{" V ",\"Statement\":[1]}", SYNTAX},
+    {POLICY_IDENTITY, "{" V ",\"Statement\":\"x\"}", SYNTAX},
+    {POLICY_IDENTITY, "{\"Version\":\"2012-10-18\",\"Statement\":[]}", SYNTAX},
+    {POLICY_IDENTITY, "{\"Version\":2012,\"Statement\":[]}", SYNTAX},
+    {POLICY_IDENTITY, "{\"Version\":\"2008-10-17\",\"Statement\":[]}",
 	"Policy document must be version 2012-10-17 or greater."},
-    {DOCUMENT_IDENTITY,
+    {POLICY_IDENTITY,
 	"{" V ",\"Statement\":[{\"Sid\":\"a\"," ALLOW ",\"Action\":\"*\",\"Resource\":\"*\"},"
 	"{\"Sid\":\"a\"," ALLOW ",\"Action\":\"*\",\"Resource\":\"*\"}]}",
 	"Statement IDs (SID) in a single policy must be unique."},
@@ -70,7 +70,7 @@ static const struct sample samples[] = {
 		 "\"AWS\":[\"123456789012\",\"*\",\"arn:aws:iam::123456789012:root\"]}"),
 	NULL},
     {TRUST(ALLOW ",\"Principal\":\"*\""), NULL},
-    {DOCUMENT_TRUST,
+    {POLICY_TRUST,
 	"{\"Version\":\"2008-10-17\",\"Statement\":[{" ALLOW
 	",\"Principal\":\"*\",\"Action\":[\"sts:AssumeRole\",\"sts:TagSession\"]}]}",
 	NULL},
@@ -84,12 +84,12 @@ static const struct sample samples[] = {
 	"Invalid principal in policy: \"AWS\":\"12345678901\""},
     {TRUST(ALLOW ",\"Principal\":{\"Service\":\"lambda\"}"),
 	"Invalid principal in policy: \"SERVICE\":\"lambda\""},
-    {DOCUMENT_TRUST, "{" V ",\"Statement\":{" ALLOW ",\"Principal\":\"*\"}}",
+    {POLICY_TRUST, "{" V ",\"Statement\":{" ALLOW ",\"Principal\":\"*\"}}",
 	"Missing required field Action"},
-    {DOCUMENT_TRUST,
+    {POLICY_TRUST,
 	"{" V ",\"Statement\":{" ALLOW ",\"Principal\":\"*\",\"Action\":\"s3:GetObject\"}}",
 	"AssumeRole policy may only specify STS AssumeRole actions."},
-    {DOCUMENT_TRUST, "{", "This policy contains invalid Json"},
+    {POLICY_TRUST, "{", "This policy contains invalid Json"},
 };
 
 static void test_documents(void **state)
@@ -119,7 +119,7 @@ static void test_deep_document(void **state)
 	(void)state;
 	memset(text, '[', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
-	assert_true(document_check(text, DOCUMENT_IDENTITY, &e) < 0);
+	assert_true(document_check(text, POLICY_IDENTITY, &e) < 0);
 }
 
 static void test_size(void **state)

@@ -42,7 +42,7 @@ static int put(struct call *c, enum entity_type t, const char *name, const char 
 	doc_set(json_object_get(doc, "inline"), policy, text);
 	r = check_size(t, doc, e);
 	if (r == 0)
-		r = document_check(text, DOCUMENT_IDENTITY, e);
+		r = document_check(text, POLICY_IDENTITY, e);
 	if (r < 0) {
 		json_decref(doc);
 		return r;

@@ -32,7 +32,7 @@ static int check_document(const char *text, struct err *e)
 	if (document_size(text) > POLICY_MAX)
 		return fail(e, IAM_LIMIT_EXCEEDED_EXCEPTION,
 		    "Cannot exceed quota for PolicySize: %d", POLICY_MAX);
-	return document_check(text, DOCUMENT_IDENTITY, e);
+	return document_check(text, POLICY_IDENTITY, e);
 }
 
 /* Append the next version; returns it. */

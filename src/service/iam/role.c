@@ -30,7 +30,7 @@ static int check_trust(const char *text, struct err *e)
 	if (document_size(text) > TRUST_MAX)
 		return fail(e, IAM_LIMIT_EXCEEDED_EXCEPTION,
 		    "Cannot exceed quota for ACLSizePerRole: %d", TRUST_MAX);
-	return document_check(text, DOCUMENT_TRUST, e);
+	return document_check(text, POLICY_TRUST, e);
 }
 
 static json_t *build(struct call *c, const struct iam_create_role_in *in)

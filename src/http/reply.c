@@ -98,18 +98,26 @@ static bool is_ours(struct str name)
 	}
 }
 
+static char *put(char *to, const char *from, size_t len)
+{
+	if (len)
+		memcpy(to, from, len);
+	return to + len;
+}
+
 static void put_headers(struct buf *b, const struct http_header *headers, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct http_header *h = &headers[i];
+		size_t len = h->name.len + h->value.len + 4;
+		char *p;
 
 		if (is_ours(h->name) || !http_header_sendable(h->name, h->value))
 			continue;
-		buf_reserve(b, h->name.len + h->value.len + 4);
-		buf_append_str(b, h->name);
-		buf_append(b, ": ", 2);
-		buf_append_str(b, h->value);
-		buf_append(b, "\r\n", 2);
+		p = put(buf_reserve(b, len), h->name.ptr, h->name.len);
+		p = put(put(p, ": ", 2), h->value.ptr, h->value.len);
+		put(p, "\r\n", 2);
+		buf_commit(b, len);
 	}
 }
 

@@ -59,9 +59,11 @@ void store_file_seal(struct store_file *f,
 /* Give up; the file disappears. No callback runs any more. NULL is fine. */
 void store_file_abandon(struct store_file *f);
 
-/* Reference a sealed file once more as part of w; the write fails with -ENOENT when the file has
- * been dropped for good meanwhile. The first keep takes possession of a fresh file. */
+/* Take possession of a fresh file as part of w. */
 void store_file_keep(struct store_write *w, uint64_t id);
+/* Reference a file that a row keeps already once more as part of w, which fails with -ENOENT when
+ * the file has been dropped for good meanwhile. */
+void store_file_share(struct store_write *w, uint64_t id);
 /* One reference less as part of w; with the last one the file is removed after the commit. */
 void store_file_drop(struct store_write *w, uint64_t id);
 /* Remove a sealed file that was never kept (its write failed). */

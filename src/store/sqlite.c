@@ -21,6 +21,7 @@ static const char schema[] =
     " queue TEXT NOT NULL, id BLOB NOT NULL, body BLOB NOT NULL, due_ms INTEGER NOT NULL,"
     " sent_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, UNIQUE (queue, id)) STRICT;"
     "CREATE INDEX IF NOT EXISTS messages_due ON messages (queue, due_ms);"
+    "CREATE TABLE IF NOT EXISTS files (id INTEGER PRIMARY KEY, refs INTEGER NOT NULL) STRICT;"
     "PRAGMA user_version = 1;";
 
 int store_errno(int sqlite_code)
@@ -73,12 +74,14 @@ sqlite3 *store_db_open(const char *path, struct err *e)
 
 /* ---- results of writes, on the loop thread ---- */
 
-static void finish(struct list *finished)
+static void finish(struct store *s, struct list *finished)
 {
 	while (!list_empty(finished)) {
 		struct store_write *w = list_first(finished, struct store_write, node);
 
 		list_remove(&w->node);
+		if (w->result == 0)
+			files_dropped(s, w->ops);
 		store_write_done(w, w->result);
 	}
 }
@@ -103,7 +106,7 @@ static void on_finished(struct loop_task *t)
 	struct list finished;
 
 	take_finished(s, &finished);
-	finish(&finished);
+	finish(s, &finished);
 	if (s->closed)
 		store_job_done(s);
 }
@@ -197,6 +200,11 @@ void store_clear(struct store_write *w, const char *queue, struct str last, unsi
 	add(w, OP_CLEAR, queue, last, STR_NULL)->number = max;
 }
 
+void store_add_file_op(struct store_write *w, enum op_kind kind, uint64_t id)
+{
+	add(w, kind, "", STR_NULL, STR_NULL)->number = (int64_t)id;
+}
+
 void store_commit(struct store *s, struct store_write *w)
 {
 	struct store_op *turned = NULL;
@@ -222,9 +230,10 @@ void store_commit(struct store *s, struct store_write *w)
 
 static void free_store(struct store *s)
 {
+	readers_close(s);
 	sqlite3_close(s->reader);
-	if (s->blobs >= 0)
-		close(s->blobs);
+	base_closep(&s->blobs);
+	base_closep(&s->files);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->read_lock);
 	pthread_cond_destroy(&s->wake);
@@ -238,6 +247,7 @@ static int open_files(struct store *s, struct err *e)
 {
 	_cleanup_free_ char *blobs = xasprintf("%s/blobs", s->dir);
 	_cleanup_close_ int fd = -1;
+	int r;
 
 	if ((mkdir(s->dir, 0700) < 0 && errno != EEXIST) ||
 	    (mkdir(blobs, 0700) < 0 && errno != EEXIST))
@@ -252,7 +262,8 @@ static int open_files(struct store *s, struct err *e)
 	s->reader = store_db_open(s->path, e);
 	if (!s->reader)
 		return -EIO;
-	return run_sql(s->reader, schema, e);
+	r = run_sql(s->reader, schema, e);
+	return r < 0 ? r : files_open(s, e);
 }
 
 struct store *store_open(struct loop *l, const char *dir, struct err *e)
@@ -262,13 +273,14 @@ struct store *store_open(struct loop *l, const char *dir, struct err *e)
 	s->loop = l;
 	s->dir = xstrdup(dir);
 	s->path = xasprintf("%s/mayfly.db", dir);
-	s->blobs = -1;
+	s->blobs = s->files = -1;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->read_lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
 	pthread_cond_init(&s->checkpoint, NULL);
 	list_init(&s->queued);
 	list_init(&s->finished);
+	list_init(&s->readers);
 	list_init(&s->task.node);
 	s->task.run = on_finished;
 	if (open_files(s, e) < 0 || store_writer_start(s, e) < 0) {
@@ -293,7 +305,7 @@ void store_close(struct store *s)
 	store_writer_stop(s);
 	s->jobs += s->posted; /* the task is in the loop's hands: it ends like a job */
 	take_finished(s, &finished);
-	finish(&finished);
+	finish(s, &finished);
 	s->closed = true;
 	if (!s->jobs)
 		free_store(s);

@@ -11,7 +11,18 @@
 #include "base/list.h"
 #include "store/store.h"
 
-enum op_kind { OP_PUT, OP_DELETE, OP_SEND, OP_REQUEUE, OP_REMOVE, OP_REQUIRE, OP_CLEAR };
+enum op_kind {
+	OP_PUT,
+	OP_DELETE,
+	OP_SEND,
+	OP_REQUEUE,
+	OP_REMOVE,
+	OP_REQUIRE,
+	OP_CLEAR,
+	OP_KEEP,
+	OP_SHARE,
+	OP_DROP
+};
 
 struct store_op {
 	struct store_op *next;
@@ -19,9 +30,10 @@ struct store_op {
 	struct str space; /* or queue; this, key and value lie behind the struct */
 	struct str key;   /* or id */
 	struct str value; /* or body */
-	int64_t number;   /* expected version, or due_ms */
+	int64_t number;   /* expected version, or due_ms, or a file's id */
 	int64_t sent_ms;
 	int attempts;
+	bool gone; /* OP_DROP: that was the last reference */
 };
 
 enum statement {
@@ -39,6 +51,10 @@ enum statement {
 	SQL_REMOVE,
 	SQL_REQUIRE,
 	SQL_CLEAR,
+	SQL_KEEP,
+	SQL_SHARE,
+	SQL_DROP,
+	SQL_GONE,
 	SQL_COUNT,
 };
 
@@ -52,7 +68,9 @@ struct writer {
 struct store {
 	struct loop *loop;
 	char *dir, *path;
-	int blobs; /* directory descriptor */
+	int blobs, files;    /* directory descriptors */
+	uint64_t last_file;  /* atomic: the newest id given to a file */
+	uint64_t first_file; /* of this start */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;       /* the writer: work or stop */
@@ -70,8 +88,12 @@ struct store {
 
 	pthread_mutex_t read_lock;
 	sqlite3 *reader;
-	unsigned jobs; /* loop thread: under way on workers */
-	bool closed;   /* loop thread */
+	struct list readers;   /* read_lock: idle ones, see read.c */
+	unsigned idle_readers; /* read_lock */
+	struct loop_work sweep;
+	unsigned sweep_next; /* directory */
+	unsigned jobs;       /* loop thread: under way on workers */
+	bool closed;         /* loop thread */
 };
 
 /* Open the database at path with our settings; NULL and e on failure. */
@@ -83,3 +105,26 @@ void store_writer_stop(struct store *s); /* after the last queued write */
 /* A job on a worker ended; frees the store if that was closed meanwhile. */
 void store_job_done(struct store *s);
 void store_write_done(struct store_write *w, int result);
+/* An operation on a file, behind those that w has. */
+void store_add_file_op(struct store_write *w, enum op_kind kind, uint64_t id);
+
+/* ---- read.c: connections of workers ---- */
+
+struct reader {
+	struct list node;
+	sqlite3 *db;
+	sqlite3_stmt *get, *walk, *file;
+};
+
+/* Blocking: workers. NULL when none can be opened. */
+struct reader *reader_take(struct store *s);
+void reader_give(struct store *s, struct reader *r);
+void readers_close(struct store *s);
+
+/* ---- file.c ---- */
+
+int files_open(struct store *s, struct err *e);
+/* Unlink on a worker what the drops among these operations left without a reference. */
+void files_dropped(struct store *s, const struct store_op *ops);
+#define FILE_NAME_SIZE 24
+void file_name(uint64_t id, char out[FILE_NAME_SIZE]);

@@ -32,6 +32,11 @@ static const char *const sql[SQL_COUNT] = {
     [SQL_SEND] = "INSERT INTO messages (queue, id, body, due_ms, sent_ms, attempts) "
 		 "VALUES (?1, ?2, ?3, ?4, ?5, 0) ON CONFLICT DO NOTHING",
     [SQL_REQUEUE] = "UPDATE messages SET due_ms = ?3, attempts = ?4 WHERE queue = ?1 AND id = ?2",
+    [SQL_KEEP] = "INSERT INTO files (id, refs) VALUES (?1, 1) "
+		 "ON CONFLICT (id) DO UPDATE SET refs = refs + 1",
+    [SQL_SHARE] = "UPDATE files SET refs = refs + 1 WHERE id = ?1",
+    [SQL_DROP] = "UPDATE files SET refs = refs - 1 WHERE id = ?1",
+    [SQL_GONE] = "DELETE FROM files WHERE id = ?1 AND refs < 1",
     [SQL_REMOVE] = "DELETE FROM messages WHERE queue = ?1 AND id = ?2",
     [SQL_REQUIRE] = "SELECT 1 FROM messages WHERE queue = ?1 AND id = ?2",
     [SQL_CLEAR] = "DELETE FROM messages WHERE rowid IN (SELECT rowid FROM messages "
@@ -108,7 +113,8 @@ static int require(struct writer *w, const struct store_op *o)
 
 static int apply_message(struct writer *w, const struct store_op *o)
 {
-	static const enum statement which[] = {[OP_SEND] = SQL_SEND,
+	static const enum statement which[] = {
+	    [OP_SEND] = SQL_SEND,
 	    [OP_REQUEUE] = SQL_REQUEUE,
 	    [OP_REMOVE] = SQL_REMOVE,
 	    [OP_REQUIRE] = SQL_REQUIRE,
@@ -135,10 +141,45 @@ static int apply_message(struct writer *w, const struct store_op *o)
 	return r;
 }
 
+static int step_file(struct writer *w, enum statement which, int64_t id)
+{
+	sqlite3_bind_int64(w->statements[which], 1, id);
+	return step(w, which);
+}
+
+static int apply_file(struct writer *w, struct store_op *o)
+{
+	int r;
+
+	if (o->kind == OP_KEEP)
+		return step_file(w, SQL_KEEP, o->number);
+	if (o->kind == OP_SHARE) {
+		r = step_file(w, SQL_SHARE, o->number);
+		return r == 0 && sqlite3_changes(w->db) == 0 ? -ENOENT : r;
+	}
+	r = step_file(w, SQL_DROP, o->number);
+	if (r == 0)
+		r = step_file(w, SQL_GONE, o->number);
+	o->gone = r == 0 && sqlite3_changes(w->db) > 0;
+	return r;
+}
+
 /* A failed version check leaves nothing behind; anything else fails the transaction. */
 static bool is_refusal(int r)
 {
-	return r == -EAGAIN || r == -EEXIST;
+	return r == -EAGAIN || r == -EEXIST || r == -ENOENT;
+}
+
+static int apply_one(struct writer *w, struct store_op *o)
+{
+	switch (o->kind) {
+	case OP_PUT:
+	case OP_DELETE: return apply_key(w, o);
+	case OP_KEEP:
+	case OP_SHARE:
+	case OP_DROP: return apply_file(w, o);
+	default: return apply_message(w, o);
+	}
 }
 
 static int apply(struct writer *w, const struct store_write *write)
@@ -146,9 +187,8 @@ static int apply(struct writer *w, const struct store_write *write)
 	bool save = write->ops && write->ops->next; /* a single operation needs no undoing */
 	int r = save ? step(w, SQL_SAVE) : 0;
 
-	for (const struct store_op *o = write->ops; o && r == 0; o = o->next)
-		r = o->kind == OP_PUT || o->kind == OP_DELETE ? apply_key(w, o)
-							      : apply_message(w, o);
+	for (struct store_op *o = write->ops; o && r == 0; o = o->next)
+		r = apply_one(w, o);
 	if (!save || (r < 0 && !is_refusal(r)))
 		return r;
 	if (r < 0) {

@@ -113,18 +113,23 @@ static void json_depth(void **state)
 static json_t *policy_of(const struct lambda_add_permission_in *in)
 {
 	struct err e = ERR_INIT;
-	json_t *statement = policy_statement(NULL, in, "arn", &e);
+	json_t *statement =
+	    policy_statement(NULL, in, "arn:aws:lambda:us-east-1:123456789012:function:f", &e);
 
 	assert_non_null(statement);
 	return json_pack("{s:[o]}", "Statement", statement);
 }
 
-static bool allows(const struct lambda_add_permission_in *in, const struct policy_request *r)
+static bool allows(const struct lambda_add_permission_in *in, const struct caller *r)
 {
-	json_t *policy = policy_of(in);
-	bool yes = policy_allows(policy, r);
+	json_t *doc = policy_of(in);
+	struct policy *policy = policy_compile(doc);
+	bool yes;
 
-	json_decref(policy);
+	assert_non_null(policy);
+	yes = policy_allows(policy, r);
+	policy_free(policy);
+	json_decref(doc);
 	return yes;
 }
 
@@ -135,7 +140,7 @@ static void policy_services(void **state)
 	    .principal = "s3.amazonaws.com",
 	    .source_arn = "arn:aws:s3:::logs-*",
 	    .source_account = "123456789012"};
-	struct policy_request r = {.action = "lambda:InvokeFunction",
+	struct caller r = {.action = "lambda:InvokeFunction",
 	    .service = "s3.amazonaws.com",
 	    .source_arn = "arn:aws:s3:::logs-2026",
 	    .source_account = "123456789012"};
@@ -166,10 +171,11 @@ static void policy_accounts(void **state)
 {
 	struct lambda_add_permission_in in = {
 	    .statement_id = "s", .action = "lambda:InvokeFunction", .principal = "999999999999"};
-	struct policy_request r = {.action = "lambda:InvokeFunction",
+	const struct aws_principal joe = {.type = AWS_USER,
 	    .account = "999999999999",
 	    .arn = "arn:aws:iam::999999999999:user/joe"};
-	struct policy_request nobody = {.action = "lambda:InvokeFunction"};
+	struct caller r = {.action = "lambda:InvokeFunction", .principal = &joe};
+	struct caller nobody = {.action = "lambda:InvokeFunction"};
 
 	(void)state;
 	assert_true(allows(&in, &r));
@@ -191,7 +197,7 @@ static void policy_urls(void **state)
 	    .action = "lambda:InvokeFunctionUrl",
 	    .principal = "*",
 	    .function_url_auth_type = "NONE"};
-	struct policy_request r = {
+	struct caller r = {
 	    .action = "lambda:InvokeFunctionUrl", .url_auth_type = "NONE", .via_url = true};
 	const bool yes = true;
 

@@ -34,10 +34,10 @@ struct checked {
 static int check_caller(
     struct call *c, const struct ref *ref, const struct function *f, struct err *e)
 {
-	const struct policy_request r = {
-	    .action = "lambda:InvokeFunction", .account = c->account, .arn = c->principal.arn};
+	const struct caller who = {.action = "lambda:InvokeFunction", .principal = &c->principal};
 
-	if (strcmp(ref->account, c->account) == 0 || (f && function_allows(f, ref->qualifier, &r)))
+	if (strcmp(ref->account, c->account) == 0 ||
+	    (f && function_allows(f, ref->qualifier, &who)))
 		return 0;
 	return call_fail(c, e, AWS_ACCESS_DENIED,
 	    "User: %s is not authorized to perform: lambda:InvokeFunction on resource: %s because "

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "auth/policy.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "gen/lambda.h"
@@ -78,6 +79,7 @@ struct item {
 	char *name;
 	json_t *doc;
 	int64_t stored;
+	struct policy *policy; /* of a policy */
 	/* Of a URL, made of the document for the warm path. */
 	struct url_cors *cors; /* may be NULL */
 	char *arn;
@@ -289,21 +291,22 @@ void config_touch(json_t *doc, const json_t *old);
 
 /* ---- policy.c: resource policies ---- */
 
-struct policy_request {
-	const char *action;  /* "lambda:InvokeFunction" */
-	const char *service; /* "s3.amazonaws.com", or NULL */
-	const char *account; /* of the principal, or NULL: anonymous */
-	const char *arn;     /* of the principal, or NULL */
+/* Who wants to do what, through which door. */
+struct caller {
+	const char *action;                    /* "lambda:InvokeFunction" */
+	const struct aws_principal *principal; /* NULL: anonymous, or a service */
+	const char *service;                   /* "s3.amazonaws.com", or NULL */
 	const char *source_arn, *source_account;
 	const char *url_auth_type; /* "NONE", "AWS_IAM" or NULL */
 	bool via_url;
 };
-bool policy_allows(const json_t *policy, const struct policy_request *r);
+/* The policy of a stored document; NULL, which allows nothing, when it is not valid. */
+struct policy *policy_compile(json_t *doc);
+bool policy_allows(const struct policy *p, const struct caller *who);
 /* The statement that AddPermission makes; NULL with e. */
 json_t *policy_statement(
     struct call *c, const struct lambda_add_permission_in *in, const char *resource, struct err *e);
-bool function_allows(
-    const struct function *f, const char *qualifier, const struct policy_request *r);
+bool function_allows(const struct function *f, const char *qualifier, const struct caller *who);
 
 /* ---- url_config.c (what url.c asks for is in url_int.h) ---- */
 

@@ -1,7 +1,9 @@
 /*
  * Resource policies: the statements that AddPermission makes, in AWS's form, and whether they let
- * somebody in. Only what AddPermission can write is understood; anything else denies. Loop thread.
+ * somebody in. Loop thread.
  */
+#include "base/log.h"
+#include "base/time.h"
 #include "service/lambda/lambda_int.h"
 
 /* ---- making ---- */
@@ -83,103 +85,42 @@ json_t *policy_statement(
 
 /* ---- deciding ---- */
 
-/* '*' any number of characters, '?' one; no backtracking beyond the last star. */
-static bool matches(const char *pattern, const char *text)
+struct policy *policy_compile(json_t *doc)
 {
-	const char *star = NULL, *resume = NULL;
+	json_t *whole = json_pack(
+	    "{s:s, s:O}", "Version", "2012-10-17", "Statement", json_object_get(doc, "Statement"));
+	_cleanup_free_ char *text = json_dumps(whole, JSON_COMPACT);
+	struct err e = ERR_INIT;
+	struct policy *p = policy_parse(str_from(text), true, &e);
 
-	while (*text) {
-		if (*pattern == '*') {
-			star = pattern++;
-			resume = text;
-		} else if (*pattern == '?' || *pattern == *text) {
-			pattern++;
-			text++;
-		} else if (star) {
-			pattern = star + 1;
-			text = ++resume;
-		} else {
-			return false;
-		}
-	}
-	while (*pattern == '*')
-		pattern++;
-	return !*pattern;
+	json_decref(whole);
+	if (!p)
+		log_error(
+		    "a function's resource policy is not valid and lets nobody in: %s", e.msg);
+	return p;
 }
 
-static bool principal_matches(const json_t *principal, const struct policy_request *r)
+bool policy_allows(const struct policy *p, const struct caller *who)
 {
-	const char *aws = doc_str(principal, "AWS"), *service = doc_str(principal, "Service");
+	const struct policy_value values[] = {
+	    {"aws:SourceArn", who->source_arn},
+	    {"aws:SourceAccount", who->source_account},
+	    {"lambda:FunctionUrlAuthType", who->url_auth_type},
+	    {"lambda:InvokedViaFunctionUrl", who->via_url ? "true" : "false"},
+	};
+	const struct policy_request r = {.principal = who->principal,
+	    .service = who->service,
+	    .action = who->action,
+	    .values = values,
+	    .value_count = ARRAY_SIZE(values),
+	    .now_ms = time_wall_ms()};
 
-	if (json_is_string(principal))
-		return strcmp(json_string_value(principal), "*") == 0;
-	if (service)
-		return r->service && strcmp(service, r->service) == 0;
-	if (!aws || !r->account)
-		return false;
-	if (r->arn && strcmp(aws, r->arn) == 0)
-		return true;
-	/* arn:aws:iam::ACCOUNT:root stands for the whole account. */
-	return strlen(aws) == 30 && strncmp(aws, "arn:aws:iam::", 13) == 0 &&
-	       strncmp(aws + 13, r->account, 12) == 0 && strcmp(aws + 25, ":root") == 0;
+	return policy_evaluate(p, &r) == POLICY_ALLOW;
 }
 
-static const char *actual(const char *key, const struct policy_request *r)
-{
-	if (strcmp(key, "AWS:SourceAccount") == 0)
-		return r->source_account;
-	if (strcmp(key, "AWS:SourceArn") == 0)
-		return r->source_arn;
-	if (strcmp(key, "lambda:FunctionUrlAuthType") == 0)
-		return r->url_auth_type;
-	if (strcmp(key, "lambda:InvokedViaFunctionUrl") == 0)
-		return r->via_url ? "true" : "false";
-	return NULL; /* organisations and tokens: never met here */
-}
-
-static bool conditions_hold(json_t *conditions, const struct policy_request *r)
-{
-	const char *operator, * key;
-	json_t *all, *want;
-
-	json_object_foreach(conditions, operator, all)
-	{
-		bool like = strcmp(operator, "ArnLike") == 0;
-
-		json_object_foreach(all, key, want)
-		{
-			const char *is = actual(key, r), *text = json_string_value(want);
-
-			if (!is || !text)
-				return false;
-			if (like ? !matches(text, is) : strcmp(text, is) != 0)
-				return false;
-		}
-	}
-	return true;
-}
-
-bool policy_allows(const json_t *policy, const struct policy_request *r)
-{
-	json_t *statement;
-	size_t i;
-
-	json_array_foreach(json_object_get(policy, "Statement"), i, statement)
-	{
-		const char *action = doc_str(statement, "Action");
-
-		if (action && matches(action, r->action) &&
-		    principal_matches(json_object_get(statement, "Principal"), r) &&
-		    conditions_hold(json_object_get(statement, "Condition"), r))
-			return true;
-	}
-	return false;
-}
-
-bool function_allows(
-    const struct function *f, const char *qualifier, const struct policy_request *r)
+bool function_allows(const struct function *f, const char *qualifier, const struct caller *who)
 {
 	const struct item *it = item_find(&f->policies, qualifier ? qualifier : "");
 
-	return it && policy_allows(it->doc, r);
+	return it && policy_allows(it->policy, who);
 }

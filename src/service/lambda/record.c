@@ -60,6 +60,7 @@ static void item_free(struct item *it)
 {
 	url_item_changed(it->function->lambda, it, false);
 	list_remove(&it->node);
+	policy_free(it->policy);
 	json_decref(it->doc);
 	free(it->name);
 	free(it);
@@ -256,6 +257,10 @@ static int apply_item(
 	json_decref(it->doc);
 	it->doc = doc;
 	it->stored = stored;
+	if (kind == RECORD_POLICY) {
+		policy_free(it->policy);
+		it->policy = policy_compile(doc);
+	}
 	url_item_changed(f->lambda, it, true);
 	return 0;
 }

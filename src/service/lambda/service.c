@@ -82,10 +82,10 @@ bool lambda_service_allowed(struct lambda *l, struct str account, struct str reg
 {
 	const struct function *f = function_find(l, account, region, name);
 	_cleanup_free_ char *q = qualifier.len ? xstrndup(qualifier.ptr, qualifier.len) : NULL;
-	const struct policy_request r = {.action = "lambda:InvokeFunction",
+	const struct caller who = {.action = "lambda:InvokeFunction",
 	    .service = service,
 	    .source_arn = source_arn,
 	    .source_account = source_account};
 
-	return f && function_allows(f, q, &r);
+	return f && function_allows(f, q, &who);
 }

@@ -96,25 +96,25 @@ int url_config_route(struct lambda *l, struct str id, struct url_route *ret)
 	return 0;
 }
 
-static bool policy_says(const struct item *it, struct policy_request *r)
+static bool policy_says(const struct item *it, struct caller *who)
 {
-	r->via_url = true;
-	r->url_auth_type = doc_str(it->doc, "AuthType");
-	r->action = "lambda:InvokeFunctionUrl";
-	if (!function_allows(it->function, it->name, r))
+	who->via_url = true;
+	who->url_auth_type = doc_str(it->doc, "AuthType");
+	who->action = "lambda:InvokeFunctionUrl";
+	if (!function_allows(it->function, it->name, who))
 		return false;
-	r->action = "lambda:InvokeFunction";
-	return function_allows(it->function, it->name, r);
+	who->action = "lambda:InvokeFunction";
+	return function_allows(it->function, it->name, who);
 }
 
 /* The same for everybody who says not who he is, so it is asked once for each change of a policy.
  */
 static bool open_to_all(struct lambda *l, struct item *it)
 {
-	struct policy_request r = {0};
+	struct caller nobody = {0};
 
 	if (it->judged != l->policy_serial + 1) {
-		it->open = policy_says(it, &r);
+		it->open = policy_says(it, &nobody);
 		it->judged = l->policy_serial + 1;
 	}
 	return it->open;
@@ -123,7 +123,7 @@ static bool open_to_all(struct lambda *l, struct item *it)
 bool url_config_allows(struct lambda *l, struct str id, const struct aws_principal *who)
 {
 	struct item *it = map_get(&l->urls, id);
-	struct policy_request r = {0};
+	struct caller caller = {.principal = who};
 
 	if (!it)
 		return false;
@@ -132,9 +132,7 @@ bool url_config_allows(struct lambda *l, struct str id, const struct aws_princip
 	/* Callers of the function's own account: their own policies decide. */
 	if (strcmp(who->account, it->function->account) == 0)
 		return true;
-	r.account = who->account;
-	r.arn = who->arn;
-	return policy_says(it, &r);
+	return policy_says(it, &caller);
 }
 
 struct aws *url_config_engine(struct lambda *l)

@@ -128,6 +128,17 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 	return on_body(data, size, count, ctx);
 }
 
+/* S3 wants one with every configuration that is put; it is the hash that is signed, in base64. */
+static char *checksum_of(struct arena *a, const char *hash_hex)
+{
+	uint8_t raw[32];
+	char *out = arena_alloc(a, BASE64_ENCODED_SIZE(sizeof(raw)));
+
+	check(hex_decode(str_from(hash_hex), raw, sizeof(raw)));
+	base64_encode(raw, sizeof(raw), out);
+	return out;
+}
+
 /* Fill `h` with all headers that are signed, the signature's own included. */
 static size_t sign(struct client *c, const struct client_request *r, struct arena *a,
     struct http_header h[HEADERS_MAX])
@@ -142,7 +153,7 @@ static size_t sign(struct client *c, const struct client_request *r, struct aren
 		*query++ = '\0';
 	s.path = str_from(path);
 	s.query = query ? str_from(query) : STR("");
-	check(r->header_count + 2 + SIGV4_SIGN_HEADERS <= HEADERS_MAX);
+	check(r->header_count + 4 + SIGV4_SIGN_HEADERS <= HEADERS_MAX);
 	h[n++] = (struct http_header){STR("Host"), c->host};
 	if (r->body.len)
 		h[n++] = (struct http_header){
@@ -150,8 +161,14 @@ static size_t sign(struct client *c, const struct client_request *r, struct aren
 	for (size_t i = 0; i < r->header_count; i++)
 		h[n++] = (struct http_header){
 		    str_from(r->headers[i].name), str_from(r->headers[i].value)};
-	s.header_count = n;
 	sigv4_sha256_hex(r->body, hash);
+	if (!strcmp(r->service, "s3")) {
+		h[n++] = (struct http_header){
+		    STR("X-Amz-Content-Sha256"), str_from(arena_printf(a, "%s", hash))};
+		h[n++] = (struct http_header){
+		    STR("X-Amz-Checksum-Sha256"), str_from(checksum_of(a, hash))};
+	}
+	s.header_count = n;
 	return n + sigv4_sign(a, &s, &keys, c->region, r->service, time_wall_ms(), hash, h + n);
 }
 
@@ -320,21 +337,36 @@ int client_json(struct client *c, const char *service, const char *method, const
 	return send_json(c, &r, in, but, what, ret);
 }
 
-int client_logs(
-    struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret)
+/* JSON 1.0 and 1.1: the operation is in a header. */
+static int send_target(struct client *c, const char *service, char *target, const char *type,
+    json_t *in, int but, const char *what, json_t **ret)
 {
-	_cleanup_free_ char *target = xasprintf("Logs_20140328.%s", action);
+	_cleanup_free_ char *owned = target;
 	struct client_header h = {"X-Amz-Target", target};
 	struct client_request r = {
-	    .service = "logs",
+	    .service = service,
 	    .method = "POST",
 	    .path = "/",
-	    .type = "application/x-amz-json-1.1",
+	    .type = type,
 	    .headers = &h,
 	    .header_count = 1,
 	};
 
 	return send_json(c, &r, in, but, what, ret);
+}
+
+int client_logs(
+    struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret)
+{
+	return send_target(c, "logs", xasprintf("Logs_20140328.%s", action),
+	    "application/x-amz-json-1.1", in, but, what, ret);
+}
+
+int client_sqs(
+    struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret)
+{
+	return send_target(c, "sqs", xasprintf("AmazonSQS.%s", action),
+	    "application/x-amz-json-1.0", in, but, what, ret);
 }
 
 char *client_path(const char *prefix, const char *name, const char *suffix)

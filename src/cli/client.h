@@ -61,6 +61,10 @@ int client_json(struct client *c, const char *service, const char *method, const
 int client_logs(
     struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret);
 
+/* And for SQS (JSON 1.0). */
+int client_sqs(
+    struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret);
+
 /* "/2015-03-31/functions/" + encoded name + suffix; the caller frees. */
 char *client_path(const char *prefix, const char *name, const char *suffix);
 

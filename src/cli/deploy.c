@@ -1,227 +1,17 @@
-/* `mayfly deploy DIR`: a directory becomes a function. */
-#include <openssl/sha.h>
+/* `mayfly deploy DIR`: a directory becomes a function, or all that its template names. */
 #include <stdio.h>
-#include <time.h>
+#include <unistd.h>
 
-#include "base/time.h"
-#include "cli/client.h"
-#include "cli/manifest.h"
-#include "cli/role.h"
+#include "cli/function.h"
+#include "cli/stack.h"
 #include "cli/term.h"
 #include "cli/zip.h"
 
-#define FUNCTIONS "/2015-03-31/functions/"
-#define URLS "/2021-10-31/functions/"
-#define WAIT_MS 120000
-#define POLL_NS 50000000
-
 struct options {
 	struct manifest_overrides given;
+	struct cli_list parameters;
 	bool json;
 };
-
-struct deployment {
-	struct client *client;
-	struct manifest m;
-	struct buf zip;
-	size_t files;
-	bool created, code_changed, config_changed;
-	json_t *function; /* its configuration as the server tells it */
-	json_t *url;      /* answer of the function URL's operation, or NULL */
-};
-
-static char *encode_zip(const struct buf *zip)
-{
-	char *out = xmalloc(BASE64_ENCODED_SIZE(buf_len(zip)));
-
-	base64_encode(buf_data(zip), buf_len(zip), out);
-	return out;
-}
-
-static bool is_same_code(const struct deployment *d)
-{
-	unsigned char hash[SHA256_DIGEST_LENGTH];
-	char text[BASE64_ENCODED_SIZE(SHA256_DIGEST_LENGTH)];
-
-	SHA256((const unsigned char *)buf_data(&d->zip), buf_len(&d->zip), hash);
-	base64_encode(hash, sizeof(hash), text);
-	return !strcmp(field_text(d->function, "CodeSha256"), text);
-}
-
-static void replace(json_t **at, json_t *value)
-{
-	json_decref(*at);
-	*at = value;
-}
-
-static int read_function(struct deployment *d, int but)
-{
-	_cleanup_free_ char *path = client_path(FUNCTIONS, d->m.name, "/configuration");
-	json_t *answer = NULL;
-	int code = client_json(
-	    d->client, "lambda", "GET", path, NULL, but, "looking for the function", &answer);
-
-	if (!code)
-		replace(&d->function, answer);
-	return code;
-}
-
-/* Until the server is done with what it was told. */
-static int settle(struct deployment *d, const char *doing)
-{
-	int64_t until = time_mono_ns() / 1000000 + WAIT_MS;
-	int code;
-
-	term_progress(doing);
-	while (!(code = read_function(d, 0))) {
-		const char *state = field_text(d->function, "State");
-		const char *update = field_text(d->function, "LastUpdateStatus");
-
-		if (!strcmp(state, "Failed"))
-			return cli_fail(CLI_FAILED, NULL, "%s: %s", doing,
-			    field_text(d->function, "StateReason"));
-		if (!strcmp(update, "Failed"))
-			return cli_fail(CLI_FAILED, NULL, "%s: %s", doing,
-			    field_text(d->function, "LastUpdateStatusReason"));
-		if (strcmp(state, "Pending") && strcmp(update, "InProgress"))
-			return CLI_OK;
-		if (time_mono_ns() / 1000000 > until)
-			return cli_fail(CLI_FAILED, "the server's own log says more",
-			    "%s: still not done after %d s", doing, WAIT_MS / 1000);
-		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
-	}
-	return code;
-}
-
-static int create(struct deployment *d)
-{
-	_cleanup_free_ char *code_text = encode_zip(&d->zip);
-	json_t *in = json_deep_copy(d->m.config), *answer = NULL;
-	int code = CLI_OK;
-
-	if (!d->m.role)
-		code = role_make(d->client, d->m.name, &d->m.role);
-	if (!code) {
-		json_object_set_new(in, "FunctionName", json_string(d->m.name));
-		json_object_set_new(in, "Role", json_string(d->m.role));
-		json_object_set_new(in, "Code", json_pack("{s:s}", "ZipFile", code_text));
-		term_progress("creating the function");
-		code = client_json(d->client, "lambda", "POST", "/2015-03-31/functions", in, 0,
-		    "creating the function", &answer);
-	}
-	json_decref(in);
-	d->created = d->code_changed = true;
-	if (code)
-		return code;
-	replace(&d->function, answer);
-	return settle(d, "creating the function");
-}
-
-static int update_code(struct deployment *d)
-{
-	_cleanup_free_ char *path = client_path(FUNCTIONS, d->m.name, "/code");
-	_cleanup_free_ char *code_text = encode_zip(&d->zip);
-	json_t *in = json_pack("{s:s}", "ZipFile", code_text);
-	int code;
-
-	if (json_object_get(d->m.config, "Architectures"))
-		json_object_set(in, "Architectures", json_object_get(d->m.config, "Architectures"));
-	term_progress("updating the code");
-	code = client_json(d->client, "lambda", "PUT", path, in, 0, "updating the code", NULL);
-	json_decref(in);
-	return code ? code : settle(d, "updating the code");
-}
-
-static int update_config(struct deployment *d)
-{
-	_cleanup_free_ char *path = client_path(FUNCTIONS, d->m.name, "/configuration");
-	json_t *in = json_copy(d->m.config);
-	int code;
-
-	json_object_del(in, "Architectures"); /* belongs to the code */
-	if (d->m.role)
-		json_object_set_new(in, "Role", json_string(d->m.role));
-	code = client_json(
-	    d->client, "lambda", "PUT", path, in, 0, "updating the configuration", NULL);
-	json_decref(in);
-	return code ? code : settle(d, "updating the configuration");
-}
-
-/* Is everything that is asked for so already? Updating would end all boxes for nothing. */
-static bool is_same_config(const struct deployment *d)
-{
-	const char *name;
-	json_t *value;
-
-	if (d->m.role && strcmp(d->m.role, field_text(d->function, "Role")))
-		return false;
-	json_object_foreach(d->m.config, name, value)
-	{
-		const json_t *had = json_object_get(d->function, name);
-
-		if (!json_equal(value, had))
-			return false;
-	}
-	return true;
-}
-
-static int update(struct deployment *d)
-{
-	int code = settle(d, "waiting for an update before this one");
-
-	if (code)
-		return code;
-	d->code_changed = !is_same_code(d);
-	d->config_changed = !is_same_config(d);
-	code = d->code_changed ? update_code(d) : CLI_OK;
-	return code || !d->config_changed ? code : update_config(d);
-}
-
-/* ---- function URL ---- */
-
-static int permit(
-    struct deployment *d, const char *id, const char *action, const char *condition, json_t *value)
-{
-	_cleanup_free_ char *path = client_path(FUNCTIONS, d->m.name, "/policy");
-	json_t *in = json_pack("{s:s,s:s,s:s,s:o}", "StatementId", id, "Action", action,
-	    "Principal", "*", condition, value);
-	int code = client_json(
-	    d->client, "lambda", "POST", path, in, 409, "permitting calls by the URL", NULL);
-
-	json_decref(in);
-	return code == CLIENT_NOTED ? CLI_OK : code;
-}
-
-/* Both statements are what AWS asks for since October 2025. */
-static int permit_all(struct deployment *d)
-{
-	int code = permit(d, "mayfly-url", "lambda:InvokeFunctionUrl", "FunctionUrlAuthType",
-	    json_string("NONE"));
-
-	return code ? code
-		    : permit(d, "mayfly-url-invoke", "lambda:InvokeFunction",
-			  "InvokedViaFunctionUrl", json_true());
-}
-
-static int make_url(struct deployment *d)
-{
-	_cleanup_free_ char *path = client_path(URLS, d->m.name, "/url");
-	json_t *in = json_pack("{s:s}", "AuthType", d->m.url);
-	int code = client_json(
-	    d->client, "lambda", "GET", path, NULL, 404, "looking for its URL", &d->url);
-
-	term_progress("making its URL");
-	if (code == CLIENT_NOTED)
-		code = client_json(
-		    d->client, "lambda", "POST", path, in, 0, "making its URL", &d->url);
-	else if (!code && strcmp(field_text(d->url, "AuthType"), d->m.url)) {
-		replace(&d->url, NULL);
-		code = client_json(
-		    d->client, "lambda", "PUT", path, in, 0, "changing its URL", &d->url);
-	}
-	json_decref(in);
-	return code || strcmp(d->m.url, "NONE") ? code : permit_all(d);
-}
 
 /* ---- what is said in the end ---- */
 
@@ -284,42 +74,112 @@ static void print_summary(const struct deployment *d)
 		printf("curl %s\n", url);
 }
 
-static int deploy(struct deployment *d)
-{
-	int code = read_function(d, 404);
+/* ---- a template ---- */
 
-	code = code == CLIENT_NOTED ? create(d) : code ? code : update(d);
-	if (!code && d->m.url)
-		code = make_url(d);
-	term_progress(NULL);
+static void print_report(const json_t *report, const json_t *outputs)
+{
+	static const struct term_column columns[] = {{"RESOURCE", false, false},
+	    {"TYPE", false, true}, {"NAME", false, true}, {"", false, false}};
+	struct term_table t;
+	json_t *one, *value;
+	const char *name;
+	size_t i;
+
+	term_table_init(&t, columns, ARRAY_SIZE(columns));
+	json_array_foreach((json_t *)(uintptr_t)report, i, one)
+	{
+		const char *cells[] = {field_text(one, "LogicalId"), field_text(one, "Type"),
+		    field_text(one, "Name"), field_text(one, "Outcome")};
+
+		term_table_add(&t, cells);
+	}
+	term_table_print(&t);
+	term_table_done(&t);
+	json_array_foreach((json_t *)(uintptr_t)report, i, one)
+	{
+		if (*field_text(one, "FunctionUrl"))
+			print_row("url", "%s", field_text(one, "FunctionUrl"));
+	}
+	json_object_foreach((json_t *)(uintptr_t)outputs, name, value)
+	    print_row(name, "%s", json_string_value(value) ? json_string_value(value) : "");
+}
+
+/* What belongs to one function and not to a template. */
+static bool has_function_options(const struct options *o)
+{
+	const struct manifest_overrides *g = &o->given;
+
+	return g->runtime || g->handler || g->role || g->url || g->memory_mb || g->timeout_s ||
+	       g->env.count;
+}
+
+static int deploy_template(const struct options *o, const char *dir, struct template *t)
+{
+	_cleanup_client_ struct client *c = NULL;
+	json_t *report = NULL, *outputs = NULL;
+	struct err e = ERR_INIT;
+	int code = CLI_OK;
+
+	if (has_function_options(o))
+		code = cli_fail(CLI_USAGE, "say it in the template, or by --parameter NAME=VALUE",
+		    "these options are for a directory without a template");
+	else if (template_parameters(t, &o->parameters, &e) < 0)
+		code = cli_fail(CLI_USAGE, NULL, "%s", e.msg);
+	if (!code)
+		code = client_open(&c);
+	if (!code)
+		code = stack_deploy(c, dir, o->given.name, t, &report, &outputs);
+	if (!code && o->json) {
+		json_t *all = json_pack("{s:O,s:O}", "Resources", report, "Outputs", outputs);
+
+		json_dumpf(all, stdout, JSON_INDENT(2));
+		putchar('\n');
+		json_decref(all);
+	} else if (!code) {
+		print_report(report, outputs);
+	}
+	json_decref(report);
+	json_decref(outputs);
+	return code;
+}
+
+static int deploy_function(const struct options *o, const char *dir)
+{
+	struct deployment d = {.zip = BUF_INIT};
+	struct err e = ERR_INIT;
+	int code;
+
+	if (manifest_read(dir, &o->given, &d.m, &e) < 0)
+		return cli_fail(
+		    CLI_USAGE, "`mayfly deploy --help` tells what a directory needs", "%s", e.msg);
+	if (zip_make(dir, &d.zip, &d.files, &e) < 0)
+		code = cli_fail(CLI_FAILED, NULL, "%s", e.msg);
+	else
+		code = client_open(&d.client);
+	if (!code)
+		code = deployment_run(&d);
+	if (!code && o->json)
+		print_json(&d);
+	else if (!code)
+		print_summary(&d);
+	client_close(d.client);
+	deployment_done(&d);
 	return code;
 }
 
 static int run(const void *options, char **args, int count _unused_)
 {
 	const struct options *o = options;
-	struct deployment d = {.zip = BUF_INIT};
+	struct template t;
 	struct err e = ERR_INIT;
-	int code;
+	int r = template_read(args[0], &t, &e), code;
 
-	if (manifest_read(args[0], &o->given, &d.m, &e) < 0)
-		return cli_fail(
-		    CLI_USAGE, "`mayfly deploy --help` tells what a directory needs", "%s", e.msg);
-	if (zip_make(args[0], &d.zip, &d.files, &e) < 0)
-		code = cli_fail(CLI_FAILED, NULL, "%s", e.msg);
-	else
-		code = client_open(&d.client);
-	if (!code)
-		code = deploy(&d);
-	if (!code && o->json)
-		print_json(&d);
-	else if (!code)
-		print_summary(&d);
-	client_close(d.client);
-	manifest_done(&d.m);
-	json_decref(d.function);
-	json_decref(d.url);
-	buf_done(&d.zip);
+	if (r == -ENOENT && !*e.msg)
+		return deploy_function(o, args[0]);
+	if (r < 0)
+		return cli_fail(CLI_USAGE, NULL, "%s", e.msg);
+	code = deploy_template(o, args[0], &t);
+	template_done(&t);
 	return code;
 }
 
@@ -340,13 +200,15 @@ static const struct cli_option table[] = {
 	"give it a URL: NONE lets everybody call it,\nAWS_IAM those "
 	"who sign",
 	AT(given.url), 0, 0},
+    {"parameter", 'p', CLI_LIST, "NAME=VALUE", "a parameter of the template; may be given again",
+	AT(parameters), 0, 0},
     {"json", 0, CLI_FLAG, NULL, "tell what was done as JSON", AT(json), 0, 0},
 };
 
 const struct cli_verb cli_deploy = {
     .name = "deploy",
     .args = "DIR",
-    .summary = "make or update a function from a directory",
+    .summary = "make or update a function, or all of a template, from a directory",
     .help =
 	"Packs DIR (but .git, __pycache__ and mayfly.json), creates the function or updates it, "
 	"and\n"
@@ -360,7 +222,11 @@ const struct cli_verb cli_deploy = {
 	"What it leaves out is taken from the directory: its name, and the runtime of the first "
 	"of\n"
 	"bootstrap, index.mjs, index.js, index.cjs, lambda_function.py, app.py, handler.py in it.\n"
-	"Options go before mayfly.json.",
+	"Options go before mayfly.json.\n"
+	"\n"
+	"If there is a template.yaml (SAM or CloudFormation), its resources are made or updated\n"
+	"instead: functions with their events, buckets, queues, policies, roles. mayfly(1) lists\n"
+	"the types. What a template no longer names stays until `mayfly rm` removes it.",
     .options = table,
     .option_count = ARRAY_SIZE(table),
     .size = sizeof(struct options),

@@ -165,8 +165,8 @@ static void guess_code(struct manifest *m, int dir)
 	}
 }
 
-/* The name of the directory, with '-' for what a function's name may not hold. */
-static char *guess_name(const char *dir)
+/* With '-' for what a function's name may not hold. */
+char *manifest_guess_name(const char *dir)
 {
 	_cleanup_free_ char *whole = realpath(dir, NULL);
 	const char *slash = whole ? strrchr(whole, '/') : NULL;
@@ -231,7 +231,7 @@ static int complete(struct manifest *m, const char *path, int dir, struct err *e
 {
 	guess_code(m, dir);
 	if (!m->name)
-		m->name = guess_name(path);
+		m->name = manifest_guess_name(path);
 	if (!*m->name)
 		return err_set(e, EINVAL, "the function needs a name: --name NAME");
 	if (!json_object_get(m->config, "Runtime"))
@@ -246,6 +246,13 @@ static int complete(struct manifest *m, const char *path, int dir, struct err *e
 	if (m->url && strcmp(m->url, "NONE") && strcmp(m->url, "AWS_IAM"))
 		return err_set(e, EINVAL, "Url must be NONE or AWS_IAM, not %s", m->url);
 	return 0;
+}
+
+int manifest_complete(struct manifest *m, const char *path, struct err *e)
+{
+	_cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 ? err_sys(e, errno, "opening %s", path) : complete(m, path, dir, e);
 }
 
 int manifest_read(

@@ -25,3 +25,8 @@ struct manifest {
 int manifest_read(
     const char *dir, const struct manifest_overrides *o, struct manifest *ret, struct err *e);
 void manifest_done(struct manifest *m);
+/* The name of the directory, fit for a function; the caller frees. */
+char *manifest_guess_name(const char *dir);
+/* Complete what is given of a function from what the code in dir tells; e for what stays unknown.
+ */
+int manifest_complete(struct manifest *m, const char *dir, struct err *e);

@@ -36,7 +36,8 @@ static bool is_left_out(const char *name, bool top)
 		if (!strcmp(name, never[i]))
 			return true;
 	}
-	return top && !strcmp(name, "mayfly.json");
+	return top && (!strcmp(name, "mayfly.json") || !strncmp(name, "template.y", 10) ||
+			  !strcmp(name, "template.json"));
 }
 
 static int walk(int root, const char *prefix, int depth, struct names *n, struct err *e);

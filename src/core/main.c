@@ -99,7 +99,8 @@ int main(int argc, char **argv)
 	if (r < 0) {
 		log_error("cannot start: %s", e.msg);
 		core_close(&core);
-		return CORE_EXIT_CONFIG;
+		/* Room may come: the spawner tries again. */
+		return e.errnum == ENOSPC ? 1 : CORE_EXIT_CONFIG;
 	}
 	log_info("ready at %s", core.url);
 	if (core.config.dev)

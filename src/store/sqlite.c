@@ -39,12 +39,15 @@ int store_errno(int sqlite_code)
 static int run_sql(sqlite3 *db, const char *text, struct err *e)
 {
 	char *message = NULL;
+	int r = sqlite3_exec(db, text, NULL, NULL, &message);
 
-	if (sqlite3_exec(db, text, NULL, NULL, &message) == SQLITE_OK)
+	if (r == SQLITE_OK)
 		return 0;
-	err_set(e, EIO, "%s", message ? message : sqlite3_errmsg(db));
+	/* "disk I/O error" may mean that there is no room for its shared memory. */
+	r = sqlite3_system_errno(db) == ENOSPC ? -ENOSPC : store_errno(r);
+	err_set(e, -r, "%s", message ? message : sqlite3_errmsg(db));
 	sqlite3_free(message);
-	return -EIO;
+	return r;
 }
 
 sqlite3 *store_db_open(const char *path, struct err *e)

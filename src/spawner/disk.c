@@ -90,7 +90,39 @@ static int attach(int image, char *path, size_t size, struct err *e)
 	return err_set(e, EBUSY, "no free loop device after %d tries", LOOP_TRIES);
 }
 
-static int mount_image(int image, struct err *e)
+/* Only what is there of a sparse file. */
+static int copy_sparse(int from, int to, struct err *e)
+{
+	static char block[65536];
+	off_t data = 0, hole;
+
+	while ((data = lseek(from, data, SEEK_DATA)) >= 0) {
+		hole = lseek(from, data, SEEK_HOLE);
+		while (data < hole) {
+			size_t most = (size_t)(hole - data);
+			ssize_t n =
+			    pread(from, block, most < sizeof(block) ? most : sizeof(block), data);
+
+			if (n <= 0 || pwrite(to, block, (size_t)n, data) != n)
+				return err_sys(e, EIO, "copying the /tmp template");
+			data += n;
+		}
+	}
+	return errno == ENXIO ? 0 : err_sys(e, errno, "reading the /tmp template");
+}
+
+/* The usual size. Onto the device, not into the file: the mount finds it in memory, and nothing
+ * has to be on disk before the device is set up. */
+static int copy_template(int images, int loop, struct err *e)
+{
+	_cleanup_close_ int from = openat(images, TEMPLATE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return from < 0 ? err_sys(e, errno, "opening the /tmp template")
+			: copy_sparse(from, loop, e);
+}
+
+/* images: where the template for it is; -1: it has been formatted. */
+static int mount_image(int image, int images, struct err *e)
 {
 	static const char *const options[][2] = {{"noinit_itable", NULL},
 	    {"no_prefetch_block_bitmaps", NULL}, {"nobarrier", NULL}, {"data_err", "ignore"},
@@ -100,8 +132,8 @@ static int mount_image(int image, struct err *e)
 	_cleanup_close_ int fs = -1;
 	int m;
 
-	if (loop < 0)
-		return loop;
+	if (loop < 0 || (images >= 0 && copy_template(images, loop, e) < 0))
+		return -e->errnum;
 	fs = fsopen("ext4", FSOPEN_CLOEXEC);
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", path, 0) < 0)
 		return err_sys(e, errno, "preparing to mount %s", path);
@@ -140,25 +172,6 @@ static int new_image(int images, uint32_t mb, struct err *e)
 	return -e->errnum;
 }
 
-/* Only what is there of a sparse file. */
-static int copy_sparse(int from, int to, struct err *e)
-{
-	off_t data = 0, hole;
-
-	while ((data = lseek(from, data, SEEK_DATA)) >= 0) {
-		hole = lseek(from, data, SEEK_HOLE);
-		while (data < hole) {
-			loff_t in = data, out = data;
-			ssize_t n = copy_file_range(from, &in, to, &out, (size_t)(hole - data), 0);
-
-			if (n <= 0)
-				return err_sys(e, n < 0 ? errno : EIO, "copying the /tmp template");
-			data += n;
-		}
-	}
-	return errno == ENXIO ? 0 : err_sys(e, errno, "reading the /tmp template");
-}
-
 int disk_prepare(int images, struct err *e)
 {
 	_cleanup_close_ int image = -1, m = -1;
@@ -171,28 +184,22 @@ int disk_prepare(int images, struct err *e)
 	r = format(image, e);
 	if (r < 0)
 		return r;
-	m = mount_image(image, e);
+	m = mount_image(image, -1, e);
 	return m < 0 ? m : open_to_all(m, e);
 }
 
 int disk_make(int images, uint32_t mb, struct err *e)
 {
 	bool usual = mb == WIRE_TMP_MB_MIN;
-	_cleanup_close_ int image = new_image(images, mb, e), from = -1, m = -1;
+	_cleanup_close_ int image = new_image(images, mb, e), m = -1;
 	int r;
 
 	if (image < 0)
 		return image;
-	if (usual) {
-		from = openat(images, TEMPLATE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-		r = from < 0 ? err_sys(e, errno, "opening the /tmp template")
-			     : copy_sparse(from, image, e);
-	} else {
-		r = format(image, e);
-	}
+	r = usual ? 0 : format(image, e);
 	if (r < 0)
 		return r;
-	m = mount_image(image, e);
+	m = mount_image(image, usual ? images : -1, e);
 	if (m < 0)
 		return m;
 	r = usual ? 0 : open_to_all(m, e);

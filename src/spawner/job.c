@@ -1,7 +1,7 @@
 /*
  * Short-lived children for what would hold the loop up: /tmp disks, unpacking, deleting. A child
  * sends one struct wire_outcome (and, for a disk, the mount) and exits; whatever else it does, it
- * is killed then. See spawner_int.h.
+ * is killed then. Only the maker of disks (disks.c) stays. See spawner_int.h.
  */
 #include <linux/sched.h>
 #include <sched.h>
@@ -19,9 +19,6 @@
 #include "spawner/disk.h"
 #include "spawner/spawner_int.h"
 #include "spawner/tree.h"
-
-#define FOR_POOL UINT32_MAX
-#define POOL_RETRY_NS 1000000000
 
 struct task {
 	enum job_kind kind;
@@ -48,6 +45,7 @@ _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
 		tree_unpack(s->code, s->blobs, s->exe_unpack, t->hash, t->limit_bytes, &outcome);
 		break;
 	case JOB_DELETE: outcome.result = tree_delete(s->code, t->hash); break;
+	case JOB_MAKER: disks_make(out, s->images);
 	case JOB_NONE: break;
 	}
 	fd_send_fds(out, &outcome, sizeof(outcome), &mount, mount >= 0, 0);
@@ -65,7 +63,7 @@ static struct job *start(struct spawner *s, const struct task *t)
 
 	while (j < s->jobs + JOBS_MAX && j->kind != JOB_NONE)
 		j++;
-	check(j < s->jobs + JOBS_MAX); /* the gate and disks_pump() count */
+	check(j < s->jobs + JOBS_MAX); /* the gate and disks.c count */
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return NULL;
 	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
@@ -121,84 +119,34 @@ void job_delete(struct spawner *s, const struct wire_msg *m)
 
 /* ---- disks ---- */
 
-static bool start_disk(struct spawner *s, uint32_t slot, uint32_t mb)
+void job_disk(struct spawner *s, uint32_t slot, uint32_t mb)
 {
 	struct task t = {.kind = JOB_DISK, .mb = mb};
 	struct job *j = start(s, &t);
 
-	if (!j)
-		return false;
-	j->slot = slot;
-	j->generation = slot == FOR_POOL ? 0 : s->gate.slot[slot].generation;
-	s->disk_jobs++;
-	return true;
-}
-
-/* One waiting box: from the pool, or by a job of its own. False: it has to go on waiting. */
-static bool serve(struct spawner *s, struct box *b)
-{
-	uint32_t slot = (uint32_t)(b - s->boxes);
-	int mount;
-
-	if (s->no_loop) {
-		mount = disk_tmpfs(b->tmp_mb);
-	} else if (b->tmp_mb == WIRE_TMP_MB_MIN && s->pool_count) {
-		mount = s->pool[--s->pool_count];
-	} else {
-		if (s->disk_jobs >= DISK_JOBS_MAX)
-			return false;
-		list_remove(&b->waiting);
-		if (!start_disk(s, slot, b->tmp_mb))
-			box_on_disk(s, slot, -1, -EAGAIN);
-		return true;
-	}
-	list_remove(&b->waiting);
-	box_on_disk(s, slot, mount, mount < 0 ? mount : 0);
-	base_closep(&mount);
-	return true;
-}
-
-static unsigned pool_jobs(const struct spawner *s)
-{
-	unsigned n = 0;
-
-	for (const struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++)
-		n += j->kind == JOB_DISK && j->slot == FOR_POOL;
-	return n;
-}
-
-void disks_pump(struct spawner *s)
-{
-	struct box *b;
-
-	while ((b = list_first(&s->disk_queue, struct box, waiting)))
-		if (!serve(s, b))
-			return;
-	if (s->no_loop || s->stopping || now_ns() < s->pool_retry_ns)
+	if (!j) {
+		box_on_disk(s, slot, -1, -EAGAIN);
 		return;
-	/* At most half of the jobs, so that a box with a /tmp of its own size need not wait. */
-	while (s->pool_count + pool_jobs(s) < POOL_MAX && pool_jobs(s) < DISK_JOBS_MAX / 2)
-		if (!start_disk(s, FOR_POOL, WIRE_TMP_MB_MIN))
-			break;
+	}
+	j->slot = slot;
+	j->generation = s->gate.slot[slot].generation;
+	s->disk_jobs++;
+}
+
+struct job *job_maker(struct spawner *s)
+{
+	return start(s, &(struct task){.kind = JOB_MAKER});
 }
 
 static void disk_done(
     struct spawner *s, const struct job *j, const struct wire_outcome *o, int mount)
 {
-	const struct gate_slot *slot;
+	const struct gate_slot *slot = &s->gate.slot[j->slot];
 	int r = o->result < 0 ? o->result : mount < 0 ? -EIO : 0;
 
 	s->disk_jobs--;
-	if (r < 0) {
+	if (r < 0)
 		log_error("making a /tmp: %s", o->text[0] ? o->text : strerror(-r));
-		s->pool_retry_ns = now_ns() + POOL_RETRY_NS;
-	}
-	if (j->slot == FOR_POOL) {
-		if (r == 0 && s->pool_count < POOL_MAX)
-			s->pool[s->pool_count++] = dup_cloexec(mount);
-		return;
-	}
-	slot = &s->gate.slot[j->slot];
 	if (slot->state == SLOT_ASSIGNING && slot->generation == j->generation && !j->orphan)
 		box_on_disk(s, j->slot, mount, r);
 }
@@ -221,7 +169,9 @@ static void finish(struct spawner *s, struct job *j, const struct wire_outcome *
 	struct job done = *j;
 
 	end(s, j);
-	if (done.kind == JOB_DISK)
+	if (done.kind == JOB_MAKER)
+		disks_on_lost(s);
+	else if (done.kind == JOB_DISK)
 		disk_done(s, &done, o, mount);
 	else if (done.orphan)
 		s->gate.requests--;
@@ -236,12 +186,15 @@ void job_on_ready(struct spawner *s, uint32_t index)
 	struct job *j = &s->jobs[index];
 	int fds[FD_PASS_MAX], mount = -1;
 	size_t count = 0;
+	bool whole = fd_recv_fds(j->socket, &o, sizeof(o), fds, &count, 0) == sizeof(o);
 
-	if (fd_recv_fds(j->socket, &o, sizeof(o), fds, &count, 0) == sizeof(o))
-		o.text[sizeof(o.text) - 1] = '\0';
+	o.text[sizeof(o.text) - 1] = '\0';
 	if (count)
 		mount = fds[0];
-	finish(s, j, &o, mount);
+	if (whole && j->kind == JOB_MAKER)
+		disks_on_made(s, &o, mount);
+	else
+		finish(s, j, &o, mount);
 	base_closep(&mount);
 	disks_pump(s);
 }

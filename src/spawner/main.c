@@ -389,8 +389,8 @@ static int patience(const struct spawner *s)
 		due = s->core.start_at_ns;
 	if (s->stopping && s->stop_by_ns < due)
 		due = s->stop_by_ns;
-	if (s->pool_retry_ns > now && s->pool_retry_ns < due)
-		due = s->pool_retry_ns;
+	if (s->disk_retry_ns > now && s->disk_retry_ns < due)
+		due = s->disk_retry_ns;
 	if (due == INT64_MAX)
 		return -1;
 	return due <= now ? 0 : (int)((due - now) / 1000000 + 1);
@@ -405,8 +405,8 @@ static void on_time(struct spawner *s)
 		core_start(s);
 	if (s->stopping && s->stop_by_ns <= now && s->core.pidfd >= 0)
 		pidfd_send(s->core.pidfd, SIGKILL);
-	if (s->pool_retry_ns && s->pool_retry_ns <= now) {
-		s->pool_retry_ns = 0;
+	if (s->disk_retry_ns && s->disk_retry_ns <= now) {
+		s->disk_retry_ns = 0;
 		disks_pump(s);
 	}
 	core_greet(s);

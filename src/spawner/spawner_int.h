@@ -3,7 +3,8 @@
  * allocated once core runs.
  *
  *   main.c   options, start, the loop        box.c   boxes: make, assign, kill
- *   core.c   core's life                     job.c   short-lived children: /tmp disks, unpacking
+ *   core.c   core's life                     job.c   children that do one thing
+ *   disks.c  who gets which /tmp
  */
 #pragma once
 
@@ -17,9 +18,10 @@
 
 #define LISTENERS_MAX 16
 #define CORE_ARGS_MAX 64
-#define JOBS_MAX 12 /* WIRE_REQUESTS_MAX and DISK_JOBS_MAX */
+#define JOBS_MAX 13 /* WIRE_REQUESTS_MAX, DISK_JOBS_MAX, and one that stays */
 #define DISK_JOBS_MAX 4
-#define POOL_MAX 4 /* ready /tmp disks of the smallest size */
+#define POOL_MAX 4   /* ready /tmp disks of the smallest size */
+#define ASKED_MAX 16 /* such disks on their way */
 
 /* What an event is about: the upper half of epoll's data; the lower half is an index. */
 enum event_source { EV_SIGNAL, EV_CORE, EV_CORE_EXIT, EV_BOX, EV_BOX_EXIT, EV_JOB };
@@ -35,13 +37,13 @@ struct box {
 	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
 };
 
-enum job_kind { JOB_NONE, JOB_DISK, JOB_UNPACK, JOB_DELETE };
+enum job_kind { JOB_NONE, JOB_DISK, JOB_UNPACK, JOB_DELETE, JOB_MAKER };
 
 struct job {
 	enum job_kind kind;
-	int pidfd, socket; /* socket: struct wire_outcome comes, a mount with it for JOB_DISK */
+	int pidfd, socket; /* socket: struct wire_outcome comes, with a mount when it is a disk */
 	bool orphan;       /* the core that asked is gone */
-	uint32_t slot, generation; /* JOB_DISK for one box; slot UINT32_MAX: for the pool */
+	uint32_t slot, generation; /* JOB_DISK: for this box */
 	uint64_t serial;
 };
 
@@ -72,10 +74,12 @@ struct spawner {
 
 	struct job jobs[JOBS_MAX];
 	unsigned disk_jobs;
-	bool no_loop; /* /tmp is a tmpfs on this host */
-	int pool[POOL_MAX];
+	bool no_loop;      /* /tmp is a tmpfs on this host */
+	struct job *maker; /* NULL: none runs */
+	unsigned disks_asked;
+	int64_t disk_retry_ns;
+	int pool[POOL_MAX + ASKED_MAX];
 	unsigned pool_count;
-	int64_t pool_retry_ns;
 
 	bool stopping;
 	int64_t stop_by_ns;
@@ -117,5 +121,13 @@ void job_on_ready(struct spawner *s, uint32_t index);
 void jobs_kill_all(struct spawner *s);
 /* Core is gone: stop its unpacking, forget who asked. */
 void jobs_orphan(struct spawner *s);
-/* Start what the queue and the pool want. */
+/* A disk of a size of its own; box_on_disk() is the answer. */
+void job_disk(struct spawner *s, uint32_t slot, uint32_t mb);
+struct job *job_maker(struct spawner *s);
+
+/* ---- disks.c ---- */
+_noreturn_ void disks_make(int socket, int images);
+void disks_on_made(struct spawner *s, const struct wire_outcome *o, int mount);
+void disks_on_lost(struct spawner *s);
+/* Serve whom can be served; order what the queue and the pool want. */
 void disks_pump(struct spawner *s);

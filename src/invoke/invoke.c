@@ -12,6 +12,9 @@
 
 #define COPY_MAX 16384
 #define FEW 2 /* running invocations, up to which a turn serves one at a time */
+/* So long after there were more, there will be more again: clients that all got their answers in
+ * one turn send their next requests in one, too. */
+#define MANY_NS 2000000
 
 static void on_replies(struct loop_task *t);
 
@@ -112,6 +115,17 @@ int64_t invoke_function_reserved(const struct invoke_function *f)
 
 /* ---- the gate ---- */
 
+/* Spinning pays while one caller waits for one answer. Where many do, it takes the CPU from them.
+ */
+static void hold_spin(struct invoke *iv)
+{
+	const int64_t now_ns = loop_now_ns(iv->o.loop);
+
+	if (iv->counts.running > FEW)
+		iv->many_until_ns = now_ns + MANY_NS;
+	loop_hold_spin(iv->o.loop, now_ns < iv->many_until_ns);
+}
+
 static enum invoke_refusal gate_enter(struct invoke_function *f)
 {
 	struct invoke *iv = f->iv;
@@ -127,7 +141,7 @@ static enum invoke_refusal gate_enter(struct invoke_function *f)
 	}
 	f->running++;
 	iv->counts.running++;
-	loop_hold_spin(iv->o.loop, iv->counts.running > FEW);
+	hold_spin(iv);
 	return INVOKE_ACCEPTED;
 }
 
@@ -135,7 +149,7 @@ static void gate_leave(struct invoke_function *f)
 {
 	f->running--;
 	f->iv->counts.running--;
-	loop_hold_spin(f->iv->o.loop, f->iv->counts.running > FEW);
+	hold_spin(f->iv);
 	if (f->reserved < 0)
 		f->iv->unreserved_running--;
 }

@@ -14,9 +14,10 @@ struct invoke {
 	struct list idle; /* environments with nothing to do, of all versions, oldest first */
 	int64_t reserved_sum;
 	unsigned unreserved_running;
-	struct list spare;    /* invocations for reuse */
-	uint64_t serial;      /* of the newest invocation */
-	struct list finished; /* invocations whose callers are told at the end of the turn */
+	struct list spare;     /* invocations for reuse */
+	uint64_t serial;       /* of the newest invocation */
+	int64_t many_until_ns; /* more than a few invocations have run lately */
+	struct list finished;  /* invocations whose callers are told at the end of the turn */
 	struct loop_task replies;
 	struct invoke_counts counts;
 	struct async *async;

@@ -1,0 +1,88 @@
+/*
+ * OCI images: references, manifests, layers. Pulled from registries, imported from archives, pushed
+ * by clients to our own registry; all of them are blobs of one content-addressed store, and layers
+ * are unpacked once into directories named by their diff id, shared by everything that runs.
+ * Nothing is believed before its digest has been computed. Loop thread; what blocks (curl, hashing,
+ * files) runs on workers, archives are opened by the unpack child only.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "loop/loop.h"
+#include "spawn/spawn.h"
+#include "store/store.h"
+
+struct images;
+struct image; /* one image for one platform: manifest, config, layers; reference-counted */
+
+#define IMAGE_REFERENCE_MAX 512
+#define IMAGE_DIGEST_SIZE 72 /* "sha256:" and 64 hex digits, NUL */
+#define IMAGE_LAYERS_MAX 127
+
+struct image_reference {
+	char registry[256];   /* "docker.io", "127.0.0.1:5000"; "" for our own */
+	char repository[256]; /* "library/busybox" */
+	char tag[129];        /* "" with a digest alone */
+	char digest[IMAGE_DIGEST_SIZE];
+};
+
+/* Docker's rules: docker.io, library/, :latest are filled in. own: hosts that mean our registry. */
+int image_reference_parse(
+    struct str text, const char *const *own, struct image_reference *ret, struct err *e);
+void image_reference_format(const struct image_reference *r, char out[IMAGE_REFERENCE_MAX]);
+
+struct images_options {
+	struct loop *loop;
+	struct store *store;
+	struct spawn *spawn;
+	const char *data;         /* DATA as core sees it: blobs are kept below */
+	const char *docker_config; /* credential file, or NULL */
+	const char *const *mirrors; /* "docker.io=http://127.0.0.1:5000", or NULL */
+	size_t mirror_count;
+};
+struct images *images_open(const struct images_options *o, struct err *e);
+void images_close(struct images *i);
+
+/* ---- an image ---- */
+
+struct image_config {
+	const char *const *entrypoint, *const *cmd, *const *env; /* end with NULL */
+	const char *user, *working_dir, *stop_signal;            /* "" if not given */
+	const char *architecture, *os;
+	const char *const *volumes, *const *exposed_ports;
+};
+const struct image_config *image_config(const struct image *i);
+const char *image_digest(const struct image *i); /* of the manifest */
+uint64_t image_bytes(const struct image *i);     /* compressed */
+size_t image_layers(const struct image *i, const uint8_t (**ret_diff_ids)[WIRE_HASH_SIZE]);
+struct image *image_ref(struct image *i); /* keeps its layers from being collected */
+void image_unref(struct image *i);
+/* Look a user up in the image's own passwd and group ("www-data", "1000:50"); "" is root. */
+int image_user(const struct image *i, const char *user, uint32_t *ret_uid, uint32_t *ret_gid,
+    uint32_t groups[32], size_t *ret_count, struct err *e);
+
+/* ---- getting one ---- */
+
+enum image_pull_policy { IMAGE_PULL_MISSING, IMAGE_PULL_ALWAYS, IMAGE_PULL_NEVER };
+
+struct image_auth {
+	const char *username, *password;
+};
+
+struct image_progress {
+	uint64_t bytes_done, bytes_total;
+	unsigned layers_done, layers_total;
+};
+
+struct image_pull;
+/* done once: an image whose layers are all unpacked (a reference of the callee's), or NULL and
+ * AWS's name of the failure ("CannotPullContainerError") and words. Equal pulls are shared. */
+struct image_pull *image_pull_start(struct images *i, const struct image_reference *r,
+    enum image_pull_policy policy, const struct image_auth *auth,
+    void (*done)(void *ctx, struct image *image, const char *code, const char *why), void *ctx);
+void image_pull_cancel(struct image_pull *p); /* done will not be called */
+void image_pull_progress(const struct image_pull *p, struct image_progress *ret);
+
+/* The rest (archives, listing, tagging, removal, the distribution API) is declared by this room as
+ * it is built. */

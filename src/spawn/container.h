@@ -1,0 +1,180 @@
+/*
+ * Containers as core asks the spawner for them: a sandbox holds what the containers of one task
+ * share (cgroup with the task's limits, network namespace, disk), a container is an OCI bundle that
+ * an OCI runtime runs under conmon. They outlive core and spawner: whoever starts again is told of
+ * those that are there. Loop thread.
+ *
+ * Core says what it wants in typed, bounded records; the spawner writes config.json. Capabilities,
+ * seccomp, masked paths, namespaces and ids are the spawner's constants. Paths on the host never
+ * come from core, with one exception: bind mounts of host directories, which must lie below one of
+ * the directories that `serve --bind-root` allowed.
+ */
+#pragma once
+
+#include "spawn/spawn.h"
+
+#define CONTAINER_ID_SIZE 33 /* 32 hex digits of lower case, chosen by core */
+#define CONTAINER_LAYERS_MAX 128
+#define CONTAINER_MOUNTS_MAX 64
+#define CONTAINER_SPEC_MAX (256 * 1024) /* bytes of a record, all texts included */
+#define CONTAINER_PORTS_MAX 100
+
+enum container_network {
+	CONTAINER_NET_NONE,   /* own namespace, loopback only */
+	CONTAINER_NET_BRIDGE, /* own namespace with an address on Mayfly's bridge, NAT out */
+	CONTAINER_NET_HOST,
+};
+
+struct sandbox_spec {
+	char id[CONTAINER_ID_SIZE];
+	enum container_network network; /* of all containers in it */
+	bool share_pid, share_ipc;      /* between the containers, held by a pause process */
+	uint32_t cpu_milli;             /* quota of the whole, 1000 = one CPU; 0: none */
+	uint64_t memory_bytes;          /* 0: none */
+	uint64_t disk_bytes;            /* of writable layers and scratch volumes; 0: 20 GiB */
+	uint32_t pids_max;              /* 0: 16384 */
+};
+
+/* Listening sockets made inside the sandbox's network namespace, for core to serve: closed with
+ * the sandbox. -1 with CONTAINER_NET_HOST. */
+enum sandbox_fd {
+	SANDBOX_FD_METADATA, /* 169.254.170.2:80: task metadata and credentials */
+	SANDBOX_FD_ENDPOINT, /* 169.254.170.2:4566: AWS_ENDPOINT_URL */
+	SANDBOX_FD_COUNT
+};
+
+struct sandbox_facts {
+	char address[16]; /* dotted, on the bridge; "" without one. Reachable from the host */
+	char mac[18];
+	int fds[SANDBOX_FD_COUNT]; /* the callee's */
+};
+
+enum container_mount_kind {
+	CONTAINER_MOUNT_HOST,   /* source: path on the host, below a --bind-root */
+	CONTAINER_MOUNT_VOLUME, /* source: name of a volume that outlives tasks */
+	CONTAINER_MOUNT_TASK,   /* source: name of a scratch directory of the sandbox */
+	CONTAINER_MOUNT_TMPFS,  /* size_bytes */
+	CONTAINER_MOUNT_TEXT,   /* source: contents of a small file (resolv.conf, hosts, hostname) */
+};
+
+struct container_mount {
+	enum container_mount_kind kind;
+	const char *source, *target;
+	bool read_only;
+	uint64_t size_bytes;
+};
+
+struct container_limit {
+	char name[16]; /* "nofile" */
+	uint64_t soft, hard;
+};
+
+struct container_device {
+	char host[128], inside[128];
+	bool read, write, mknod;
+};
+
+struct container_pair {
+	const char *name, *value;
+};
+
+/* Everything is copied. Texts are UTF-8 without NUL. */
+struct container_spec {
+	char id[CONTAINER_ID_SIZE], sandbox[CONTAINER_ID_SIZE];
+	const char *runtime; /* "crun", "runc", "runsc" */
+	const uint8_t (*layers)[WIRE_HASH_SIZE]; /* unpacked layers (diff ids), lowest first */
+	size_t layer_count;
+	const char *const *args; /* process.args */
+	size_t arg_count;
+	const struct container_pair *env;
+	size_t env_count;
+	const char *cwd, *hostname;
+	uint32_t uid, gid; /* inside; the host sees them in the sandbox's mapped range */
+	const uint32_t *groups;
+	size_t group_count;
+	bool terminal, open_stdin, read_only_root, init, privileged, no_new_privileges;
+	uint64_t capabilities; /* bit n: capability n; what the runtime's default allows at most,
+				* unless the spawner was told otherwise */
+	uint32_t cpu_shares;   /* relative; 0: default */
+	uint64_t memory_bytes, memory_reservation_bytes, shm_bytes; /* 0: none; 64 MiB */
+	int64_t swap_bytes;                                         /* -1: none asked */
+	const struct container_mount *mounts;
+	size_t mount_count;
+	const struct container_limit *limits;
+	size_t limit_count;
+	const struct container_device *devices;
+	size_t device_count;
+	const struct container_pair *sysctls;
+	size_t sysctl_count;
+};
+
+enum container_state {
+	CONTAINER_CREATED, /* made, its first instruction not run yet */
+	CONTAINER_RUNNING,
+	CONTAINER_EXITED, /* its bundle and log are there until it is removed */
+};
+
+struct container_facts {
+	char id[CONTAINER_ID_SIZE], sandbox[CONTAINER_ID_SIZE];
+	enum container_state state;
+	int exit_code; /* 128 + signal for deaths by signal; -1: unknown (the machine restarted) */
+	bool oom_killed;
+	int64_t started_ms, finished_ms; /* wall; 0: not yet */
+};
+
+struct container_handler {
+	/* A container ended, whoever ended it. */
+	void (*on_exit)(void *ctx, const struct container_facts *f);
+	/* At start, for each that a former life left, then once with both NULL. */
+	void (*on_found)(
+	    void *ctx, const struct sandbox_spec *sandbox, const struct container_facts *f);
+};
+void spawn_containers_start(struct spawn *s, const struct container_handler *h, void *ctx);
+
+/* done gets 0, or -errno with words for a person in why. */
+typedef void container_done(void *ctx, int result, const char *why);
+
+void spawn_sandbox_make(struct spawn *s, const struct sandbox_spec *spec,
+    void (*done)(void *ctx, int result, const char *why, const struct sandbox_facts *f), void *ctx);
+/* Kills what is left in it; gives back address, disk, cgroup. */
+void spawn_sandbox_remove(struct spawn *s, const char *id, container_done *done, void *ctx);
+
+/* Make the bundle, mount it, have the runtime create it. */
+void spawn_container_make(
+    struct spawn *s, const struct container_spec *spec, container_done *done, void *ctx);
+void spawn_container_start(struct spawn *s, const char *id, container_done *done, void *ctx);
+void spawn_container_signal(
+    struct spawn *s, const char *id, int signal, container_done *done, void *ctx);
+void spawn_container_remove(struct spawn *s, const char *id, container_done *done, void *ctx);
+
+/* stdout and stderr as conmon writes them (k8s-file format), for reading from the start on; the
+ * descriptor is the callee's. done with -1 when there is none. */
+void spawn_container_log(
+    struct spawn *s, const char *id, void (*done)(void *ctx, int fd), void *ctx);
+
+/* Descriptors of usage, as with boxes: enum wire_box_fd's MEMORY, PEAK, OOM, CPU's usage. */
+struct container_usage {
+	int memory, peak, cpu; /* -1: the kernel has none; cpu: nanoseconds as decimal text */
+};
+void spawn_container_usage(
+    struct spawn *s, const char *id, void (*done)(void *ctx, const struct container_usage *u),
+    void *ctx);
+
+struct container_exec {
+	char id[CONTAINER_ID_SIZE];      /* of the container */
+	char exec_id[CONTAINER_ID_SIZE]; /* chosen by core */
+	const char *const *args;
+	size_t arg_count;
+	const struct container_pair *env; /* NULL: the container's */
+	size_t env_count;
+	bool terminal;
+	uint16_t rows, columns;
+};
+/* Run another process in it. streams: with a terminal one descriptor, else stdin, stdout, stderr;
+ * the callee's. on_end gets the exit code once it ended. */
+void spawn_container_exec(struct spawn *s, const struct container_exec *x,
+    void (*done)(void *ctx, int result, const char *why, const int streams[3]),
+    void (*on_end)(void *ctx, int exit_code), void *ctx);
+void spawn_container_resize(
+    struct spawn *s, const char *exec_id, uint16_t rows, uint16_t columns);
+void spawn_container_exec_kill(struct spawn *s, const char *exec_id);

@@ -1,4 +1,4 @@
-// The framed channel to core: descriptor 3, blocking reads and writes, no net.Socket (an event-loop
+// The framed channel to core: descriptors 3 and 4, blocking reads and writes, no net.Socket (an event-loop
 // round trip per message costs more than the message). Layout: ../README.md, src/runtime/frame.h.
 import { readSync, writeSync } from 'node:fs';
 
@@ -11,7 +11,8 @@ export const RESULT = 19;
 export const ERROR = 20;
 export const PAYLOAD_MAX = 6 * 1024 * 1024 + 100;
 
-const FD = 3;
+const EVENTS = 3;
+const ANSWERS = 4;
 const HEADER = 128;
 const FRAME_MAX = HEADER + 65535 + PAYLOAD_MAX;
 const ROOM = 128 * 1024;
@@ -67,7 +68,7 @@ function fill(size) {
 	while (end - start < size) {
 		let got = 0;
 		try {
-			got = readSync(FD, input, end, input.length - end, null);
+			got = readSync(EVENTS, input, end, input.length - end, null);
 		} catch (error) {
 			if (error.code === 'ECONNRESET') process.exit(0);
 			wait(error);
@@ -126,5 +127,5 @@ export function send(kind, sequence, requestId, payload, errorType) {
 	else out.fill(0, 16, 52);
 	out.fill(0, 52, HEADER);
 	if (errorType) out.latin1Write(errorType.replace(/[^\x21-\x7e]/g, '?'), 52, 76);
-	writeAll(FD, out, 0, HEADER + length);
+	writeAll(ANSWERS, out, 0, HEADER + length);
 }

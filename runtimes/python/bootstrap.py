@@ -1,6 +1,6 @@
 """Runs inside a box: becomes a Python function when core says so, then one event after the other.
 
-The loop is: blocking read on descriptor 3, call the handler, write. Several frames may wait in the
+The loop is: blocking read on descriptor 3, call the handler, write to descriptor 4. Several frames may wait in the
 buffer; they are worked on one by one. Layout: ../README.md and src/runtime/frame.h. Python 3.9 and
 later.
 """
@@ -22,7 +22,7 @@ del sys.path[0]
 
 INIT, INVOKE = 1, 2
 WARM, READY, INIT_ERROR, RESULT, ERROR = 16, 17, 18, 19, 20
-CHANNEL = 3
+EVENTS, ANSWERS = 3, 4
 HEADER = 128
 PAYLOAD_MAX = 6 * 1024 * 1024 + 100
 FRAME_MAX = HEADER + 65535 + PAYLOAD_MAX
@@ -32,10 +32,9 @@ LAYOUT = struct.Struct("<IBBHII36s76s")
 
 
 class Channel:
-    """The framed socket to core: one system call may bring many frames."""
+    """The framed sockets to core: one system call may bring many frames."""
 
-    def __init__(self, fd):
-        self.fd = fd
+    def __init__(self):
         self.start = self.end = 0
         self.resize(ROOM)
 
@@ -55,7 +54,7 @@ class Channel:
             self.resize(max(size, ROOM))
         while self.end - self.start < size:
             try:
-                got = os.readv(self.fd, [self.view[self.end :]])
+                got = os.readv(EVENTS, [self.view[self.end :]])
             except ConnectionResetError:
                 got = 0
             except BlockingIOError:
@@ -87,7 +86,7 @@ class Channel:
         data = memoryview(header + payload)
         while data:
             try:
-                data = data[os.write(self.fd, data) :]
+                data = data[os.write(ANSWERS, data) :]
             except BlockingIOError:
                 time.sleep(0.001)
 
@@ -434,10 +433,11 @@ def fail_init(channel, exception):
 
 
 def main():
-    os.set_inheritable(CHANNEL, False)
+    os.set_inheritable(EVENTS, False)
+    os.set_inheritable(ANSWERS, False)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    channel = Channel(CHANNEL)
+    channel = Channel()
     channel.send(WARM)
     kind, _, _, _, _, _, payload = channel.next()
     if kind != INIT:
@@ -459,4 +459,5 @@ if __name__ == "__main__":
         main()
     finally:
         # sys.exit() in a handler: core need not wait for threads that keep the interpreter up.
-        os.close(CHANNEL)
+        os.close(EVENTS)
+        os.close(ANSWERS)

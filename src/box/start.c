@@ -37,8 +37,8 @@ static int fill(struct init_record *r, const char *const *argv, struct str env, 
 int start_program(struct box *b, const char *const *argv, struct str env, uint32_t env_count)
 {
 	struct init_record *record = &orders;
-	_cleanup_close_ int output = -1, theirs = -1;
-	int pair[2], r, pass[2];
+	_cleanup_close_ int output = -1, events = -1, answers = -1;
+	int r, ours[2], pass[3];
 	bool framed = b->program->framed;
 
 	*record = (struct init_record){.kind = INIT_START};
@@ -49,17 +49,16 @@ int start_program(struct box *b, const char *const *argv, struct str env, uint32
 	if (r < 0)
 		return r;
 	if (framed) {
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-			return -errno;
-		theirs = pair[1];
-		(void)fd_nonblock(pair[0]);
-		fd_refuse_fds(pair[0]);
-		b->runtime = runtime_channel_new(b->owner->loop, pair[0], &box_runtime_handler, b);
+		r = runtime_channel_pairs(ours, &pass[1]);
+		if (r < 0)
+			return r;
+		events = pass[1];
+		answers = pass[2];
+		b->runtime = runtime_channel_new(b->owner->loop, ours, &box_runtime_handler, b);
 	}
 	pass[0] = output;
-	pass[1] = theirs;
 	return fd_send_fds(b->fds[WIRE_FD_CONTROL], record,
-	    INIT_RECORD_SHORT + record->string_bytes, pass, framed ? 2 : 1, MSG_DONTWAIT);
+	    INIT_RECORD_SHORT + record->string_bytes, pass, framed ? 3 : 1, MSG_DONTWAIT);
 }
 
 int start_order(struct box *b, enum init_kind kind)

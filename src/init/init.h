@@ -14,7 +14,7 @@
 
 enum init_kind {
 	/* core -> box-init */
-	INIT_START = 1, /* run the program; with one or two descriptors, see below */
+	INIT_START = 1, /* run the program; with one or three descriptors, see below */
 	INIT_KILL,      /* SIGKILL everything but pid 1 (reset), then answer INIT_KILLED */
 	INIT_TERM,      /* SIGTERM to the program started with this tag, and its process group */
 	/* box-init -> core */
@@ -23,9 +23,10 @@ enum init_kind {
 	INIT_FAILED,      /* it does not run: tag, status is the errno of execve(2) or before */
 };
 
-/* INIT_START comes with descriptors: the first becomes 1 and 2 (log pipe), the second, when there
- * is one, becomes 3 (framed channel). stdin is /dev/null. The program runs as the box's second
- * user, as leader of a session of its own, in /var/task. There is no answer on success. */
+/* INIT_START comes with descriptors: the first becomes 1 and 2 (log pipe), two more, when there
+ * are, become 3 and 4 (framed channel: events, answers). stdin is /dev/null. The program runs as
+ * the box's second user, as leader of a session of its own, in /var/task. There is no answer on
+ * success. */
 struct init_record {
 	uint32_t kind; /* enum init_kind */
 	int32_t status;

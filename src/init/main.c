@@ -22,7 +22,7 @@
 #define CONTROL 3
 #define UID_RUNTIME 993 /* spawner/ids.h maps them */
 #define GID_RUNTIME 990
-#define FDS_MAX 2
+#define FDS_MAX 3
 #define KILL_STEP_US 200
 
 struct program {
@@ -81,12 +81,14 @@ static int place_fds(const int *fds, size_t count, int report)
 	to = fcntl(report, F_DUPFD_CLOEXEC, 16);
 	if (null < 0 || to < 0 || dup2(null, 0) < 0 || dup2(high[0], 1) < 0 || dup2(high[0], 2) < 0)
 		return -1;
-	if (count > 1 ? dup2(high[1], 3) < 0 : close(3) < 0)
+	if (count < 3)
+		return close(3) < 0 ? -1 : to;
+	if (dup2(high[1], 3) < 0 || dup2(high[2], 4) < 0)
 		return -1;
 	return to;
 }
 
-/* All that is not 0 to 3 is close-on-exec. */
+/* All that is not 0 to 4 is close-on-exec. */
 static void run(const int *fds, size_t count, int report)
 {
 	sigset_t none;

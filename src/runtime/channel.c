@@ -1,5 +1,6 @@
 /*
- * Core's end of the framed channel: a Unix socket to one bootstrap (frame.h, runtimes/README.md).
+ * Core's end of the framed channel: two Unix sockets to one bootstrap, one in each direction
+ * (frame.h, runtimes/README.md).
  * Loop thread; owned by whoever called runtime_channel_new().
  *
  * Receiving: one recv takes many answers into memory that all channels of a thread share; whole
@@ -41,6 +42,7 @@ struct channel {
 	struct runtime base;
 	struct loop *loop;
 	struct loop_io io;
+	struct loop_io to_box; /* watched while the socket is full */
 	struct loop_task flush;
 	bool *gone; /* set when freed inside a callback */
 	bool broken;
@@ -79,6 +81,7 @@ static void fail(struct channel *c, const char *why)
 		return;
 	c->broken = true;
 	loop_io_remove(c->loop, &c->io);
+	loop_io_remove(c->loop, &c->to_box);
 	loop_task_cancel(&c->flush);
 	c->base.handler->on_broken(c->base.ctx, why);
 }
@@ -301,7 +304,7 @@ static void send_out(struct channel *c)
 {
 	while (buf_len(&c->out)) {
 		ssize_t n = send(
-		    c->io.fd, buf_data(&c->out), buf_len(&c->out), MSG_NOSIGNAL | MSG_DONTWAIT);
+		    c->to_box.fd, buf_data(&c->out), buf_len(&c->out), MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -319,8 +322,10 @@ static void send_out(struct channel *c)
 		buf_consume(&c->out, (size_t)n);
 	}
 	trim(&c->out);
-	if (c->io.events != (buf_len(&c->out) ? EPOLLIN | EPOLLOUT : EPOLLIN))
-		loop_io_change(c->loop, &c->io, buf_len(&c->out) ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	if (!buf_len(&c->out))
+		loop_io_remove(c->loop, &c->to_box);
+	else if (!c->to_box.added)
+		check(loop_io_add(c->loop, &c->to_box) >= 0);
 }
 
 static void on_flush(struct loop_task *t)
@@ -332,14 +337,21 @@ static void on_ready(struct loop_io *io, uint32_t events)
 {
 	struct channel *c = container_of(io, struct channel, io);
 
-	if ((events & ~(uint32_t)EPOLLOUT) && !receive(c))
+	(void)events;
+	if (!receive(c))
 		return;
 	/* What the answers made room for goes out before anything else is done in this turn: the
 	 * box works on while we reply. */
-	if ((events & EPOLLOUT) || (buf_len(&c->out) && !(c->io.events & EPOLLOUT))) {
+	if (buf_len(&c->out) && !c->to_box.added) {
 		loop_task_cancel(&c->flush);
 		send_out(c);
 	}
+}
+
+static void on_writable(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	send_out(container_of(io, struct channel, to_box));
 }
 
 static void queue(struct channel *c, const struct frame *f, struct str extra, struct str payload)
@@ -348,8 +360,8 @@ static void queue(struct channel *c, const struct frame *f, struct str extra, st
 	buf_append(&c->out, f, sizeof(*f));
 	buf_append_str(&c->out, extra);
 	buf_append_str(&c->out, payload);
-	/* While the socket is full, EPOLLOUT sends. */
-	if (!(c->io.events & EPOLLOUT))
+	/* While the socket is full, on_writable() sends. */
+	if (!c->to_box.added)
 		loop_defer(c->loop, &c->flush);
 }
 
@@ -438,9 +450,11 @@ static void channel_free(struct runtime *r)
 		*c->gone = true;
 	if (!c->broken) {
 		loop_io_remove(c->loop, &c->io);
+		loop_io_remove(c->loop, &c->to_box);
 		loop_task_cancel(&c->flush);
 	}
 	close(c->io.fd);
+	close(c->to_box.fd);
 	buf_done(&c->body);
 	buf_done(&c->out);
 	free(c->arn);
@@ -453,14 +467,38 @@ static const struct runtime_ops channel_ops = {
     .send = channel_send,
 };
 
+/* Each way has a pair of its own: a process that sleeps in read(2) on a Unix socket is woken when
+ * the other end takes what it has written to the same one. */
+int runtime_channel_pairs(int ret_ours[2], int ret_theirs[2])
+{
+	for (int i = 0; i < 2; i++) {
+		int pair[2];
+
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+			int error = errno;
+
+			if (i)
+				close(ret_ours[0]), close(ret_theirs[0]);
+			return -error;
+		}
+		ret_ours[i] = pair[0];
+		ret_theirs[i] = pair[1];
+		(void)fd_nonblock(pair[0]);
+		fd_refuse_fds(pair[0]);
+		shutdown(pair[0], i ? SHUT_WR : SHUT_RD);
+	}
+	return 0;
+}
+
 struct runtime *runtime_channel_new(
-    struct loop *l, int fd, const struct runtime_handler *h, void *ctx)
+    struct loop *l, const int fds[2], const struct runtime_handler *h, void *ctx)
 {
 	struct channel *c = xcalloc(1, sizeof(*c));
 
 	c->base = (struct runtime){&channel_ops, h, ctx};
 	c->loop = l;
-	c->io = (struct loop_io){.fd = fd, .events = EPOLLIN, .on_ready = on_ready};
+	c->to_box = (struct loop_io){.fd = fds[0], .events = EPOLLOUT, .on_ready = on_writable};
+	c->io = (struct loop_io){.fd = fds[1], .events = EPOLLIN, .on_ready = on_ready};
 	c->flush.run = on_flush;
 	list_init(&c->flush.node);
 	check(loop_io_add(l, &c->io) >= 0);

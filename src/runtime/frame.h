@@ -1,8 +1,8 @@
 /*
- * The framed channel between core and Mayfly's own bootstraps: a SOCK_STREAM Unix socket,
- * descriptor 3 in the box. Little-endian. Both directions: a 128-byte header, then `extra` bytes,
- * then the payload. docs: reference in runtimes/README.md. Everything from a box is hostile:
- * length, kind and order are checked before anything is believed.
+ * The framed channel between core and Mayfly's own bootstraps: SOCK_STREAM Unix sockets,
+ * in the box descriptor 3 to read from and 4 to write to. Little-endian. Both directions: a
+ * 128-byte header, then `extra` bytes, then the payload. docs: reference in runtimes/README.md.
+ * Everything from a box is hostile: length, kind and order are checked before anything is believed.
  */
 #pragma once
 

@@ -42,9 +42,12 @@ struct runtime_handler {
 	void (*on_broken)(void *ctx, const char *why);
 };
 
-/* Framed: fd is core's end of the socket pair, owned from here. */
+/* The socket pairs of a framed channel: [0] brings events to the box, [1] answers from it. ret_ours
+ * for runtime_channel_new(), ret_theirs for the box, in this order. 0 or -errno. */
+int runtime_channel_pairs(int ret_ours[2], int ret_theirs[2]);
+/* Framed: core's ends, owned from here. */
 struct runtime *runtime_channel_new(
-    struct loop *l, int fd, const struct runtime_handler *h, void *ctx);
+    struct loop *l, const int fds[2], const struct runtime_handler *h, void *ctx);
 /* HTTP Runtime API: listener made inside the box's network namespace, owned from here. */
 struct runtime *runtime_api_new(struct runtime_api *api, int listen_fd,
     const struct runtime_handler *h, void *ctx, struct err *e);

@@ -37,13 +37,15 @@ def lingering():
             c.send(b"x" * 65536)
     except BlockingIOError:
         pass
-    channel = socket.socket(fileno=os.dup(3))
-    try:
-        channel.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                                  array.array("i", [c.fileno()]))])
-        sent = "sent"
-    except PermissionError:
-        sent = "refused"
+    sent = "refused"
+    for fd in (3, 4):
+        channel = socket.socket(fileno=os.dup(fd))
+        try:
+            channel.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                      array.array("i", [c.fileno()]))])
+            sent = "sent"
+        except (PermissionError, BrokenPipeError):
+            pass
     c.close()
     time.sleep(2)
     return sent

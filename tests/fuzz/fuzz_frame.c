@@ -91,10 +91,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct loop *l = loop_new(0, NULL);
 	struct play p = {0};
-	int fds[2];
+	int fds[2], ours[2];
 
 	check(l && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-	p.rt = runtime_channel_new(l, fds[0], &handler, &p);
+	/* One pair for both ways does here. */
+	ours[0] = fds[0];
+	ours[1] = dup(fds[0]);
+	p.rt = runtime_channel_new(l, ours, &handler, &p);
 	if (size)
 		play(l, &p, fds[1], data, size);
 	close(fds[1]);

@@ -54,10 +54,10 @@ class Box:
         self.log = tempfile.TemporaryFile()
         self.core, box = socket.socketpair()
         self.core.settimeout(20)
-        # 3 in the child, whatever the number is here, and nowhere else.
+        # 3 and 4 in the child, whatever the number is here, and nowhere else.
         fd = fcntl.fcntl(box, fcntl.F_DUPFD_CLOEXEC, 10)
         self.process = subprocess.Popen(
-            ["/bin/bash", "-c", f'exec "$@" 3<&{fd} {fd}<&-', "bash", *command],
+            ["/bin/bash", "-c", f'exec "$@" 3<&{fd} 4>&{fd} {fd}<&-', "bash", *command],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, pass_fds=[fd],
             env={"PATH": os.environ["PATH"], "OLD": "must go"},
         )

@@ -86,13 +86,16 @@ static void turns(struct play *p, int n)
 static int setup(void **state)
 {
 	struct play *p = calloc(1, sizeof(*p));
-	int fds[2];
+	int fds[2], ours[2];
 
 	p->loop = loop_new(0, NULL);
 	assert_non_null(p->loop);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	p->box = fds[1];
-	p->rt = runtime_channel_new(p->loop, fds[0], &handler, p);
+	/* One pair for both ways does here. */
+	ours[0] = fds[0];
+	ours[1] = dup(fds[0]);
+	p->rt = runtime_channel_new(p->loop, ours, &handler, p);
 	*state = p;
 	return 0;
 }
@@ -500,6 +503,33 @@ static void test_freed_in_callback(void **state)
 	assert_null(p->rt);
 }
 
+/* As in a box: each way has its own pair, and only that way. */
+static void test_pairs(void **state)
+{
+	struct play *p = *state;
+	struct frame warm = {.length = sizeof(warm), .kind = FRAME_WARM}, got;
+	int ours[2], theirs[2];
+	struct runtime *rt;
+
+	assert_int_equal(runtime_channel_pairs(ours, theirs), 0);
+	rt = runtime_channel_new(p->loop, ours, &handler, p);
+	assert_int_equal(send(theirs[0], "x", 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
+	assert_int_equal(recv(theirs[1], &got, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(write(theirs[1], &warm, sizeof(warm)), sizeof(warm));
+	turns(p, 1);
+	assert_int_equal(p->warm, 1);
+	runtime_init(rt, STR("{}"));
+	turns(p, 1);
+	assert_int_equal(read(theirs[0], &got, sizeof(got)), sizeof(got));
+	assert_int_equal(got.kind, FRAME_INIT);
+	close(theirs[1]);
+	turns(p, 1);
+	assert_int_equal(p->broken, 1);
+	close(theirs[0]);
+	runtime_free(rt);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -524,6 +554,7 @@ int main(void)
 	    TEST(test_half_frame),
 	    TEST(test_dies_with_events_unread),
 	    TEST(test_freed_in_callback),
+	    TEST(test_pairs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

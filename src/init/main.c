@@ -33,6 +33,7 @@ struct program {
 static struct program programs[INIT_PROGRAMS_MAX];
 static struct init_record record;
 static struct words words;
+static volatile int exec_errno; /* why the last program did not start; set by the child */
 
 static void tell(uint32_t kind, uint32_t tag, pid_t pid, int status)
 {
@@ -70,49 +71,47 @@ static void offer_to_oom(void)
 	}
 }
 
-static int place_fds(const int *fds, size_t count, int report)
+static int place_fds(const int *fds, size_t count)
 {
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), high[FDS_MAX], to;
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), high[FDS_MAX];
 
 	/* The sources may sit on the targets: first out of the way. */
 	for (size_t i = 0; i < count; i++)
 		if ((high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16)) < 0)
 			return -1;
-	to = fcntl(report, F_DUPFD_CLOEXEC, 16);
-	if (null < 0 || to < 0 || dup2(null, 0) < 0 || dup2(high[0], 1) < 0 || dup2(high[0], 2) < 0)
+	if (null < 0 || dup2(null, 0) < 0 || dup2(high[0], 1) < 0 || dup2(high[0], 2) < 0)
 		return -1;
 	if (count < 3)
-		return close(3) < 0 ? -1 : to;
-	if (dup2(high[1], 3) < 0 || dup2(high[2], 4) < 0)
-		return -1;
-	return to;
+		return close(3);
+	return dup2(high[1], 3) < 0 ? -1 : dup2(high[2], 4);
 }
 
 /* All that is not 0 to 4 is close-on-exec. */
-static void run(const int *fds, size_t count, int report)
+static void try_run(const int *fds, size_t count)
 {
 	sigset_t none;
-	int failed, to = place_fds(fds, count, report);
 
-	if (to < 0)
-		goto fail;
-	report = to;
+	if (place_fds(fds, count) < 0)
+		return;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	offer_to_oom();
 	setsid();
 	if (drop_all() < 0)
-		goto fail;
+		return;
 	if (chdir("/var/task") < 0 && chdir("/") < 0)
-		goto fail;
+		return;
 	execve(words.argv[0], words.argv, words.envp);
 	/* The same error tells that the file is missing and that its interpreter is. */
 	if (errno == ENOENT)
 		errno = access(words.argv[0], F_OK) == 0 ? ELIBACC : ENOENT;
-fail:
-	failed = errno;
-	(void)!write(report, &failed, sizeof(failed));
+}
+
+_noreturn_ static void run(const int *fds, size_t count)
+{
+	try_run(fds, count);
+	exec_errno = errno;
 	_exit(127);
 }
 
@@ -126,39 +125,25 @@ static struct program *find(pid_t pid)
 	return NULL;
 }
 
-/* The pipe closes with the exec; until then it can bring the reason why there is none. */
-static int wait_for_exec(int report)
-{
-	int failed = 0;
-	ssize_t n;
-
-	do
-		n = read(report, &failed, sizeof(failed));
-	while (n < 0 && errno == EINTR);
-	return n == sizeof(failed) ? failed : 0;
-}
-
+/* vfork(2): nothing is copied, and we go on when it has executed or given up. Its change of user
+ * makes the memory that it shared undumpable, and with that our /proc files root's. */
 static int start(const int *fds, size_t count, pid_t *ret_pid)
 {
-	int ends[2], failed;
 	pid_t pid;
 
 	if (count < 1)
 		return EBADF;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return errno;
-	pid = fork();
+	exec_errno = 0;
+	pid = vfork();
 	if (pid == 0)
-		run(fds, count, ends[1]);
-	failed = pid < 0 ? errno : 0;
-	close(ends[1]);
-	if (!failed)
-		failed = wait_for_exec(ends[0]);
-	close(ends[0]);
-	if (failed && pid > 0)
+		run(fds, count);
+	if (pid < 0)
+		return errno;
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	if (exec_errno)
 		waitpid(pid, NULL, 0);
 	*ret_pid = pid;
-	return failed;
+	return exec_errno;
 }
 
 static void on_start(const int *fds, size_t count)

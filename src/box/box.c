@@ -137,6 +137,22 @@ static void on_answer(void *ctx, struct runtime_answer *a)
 		b->handler->on_answer(b, a);
 }
 
+static void on_stream(void *ctx, struct str content_type)
+{
+	struct box *b = ctx;
+
+	if (b->state == BOX_READY)
+		b->handler->on_stream(b, content_type);
+}
+
+static void on_piece(void *ctx, struct str data)
+{
+	struct box *b = ctx;
+
+	if (b->state == BOX_READY)
+		b->handler->on_piece(b, data);
+}
+
 static void on_broken(void *ctx, const char *why)
 {
 	struct box *b = ctx;
@@ -150,6 +166,8 @@ const struct runtime_handler box_runtime_handler = {
     .on_warm = on_warm,
     .on_ready = on_ready,
     .on_init_error = on_init_error,
+    .on_stream = on_stream,
+    .on_piece = on_piece,
     .on_answer = on_answer,
     .on_broken = on_broken,
 };
@@ -455,6 +473,12 @@ void box_send(struct box *b, const struct runtime_event *ev)
 	if (b->frozen)
 		thaw(b);
 	runtime_send(b->runtime, ev);
+}
+
+void box_pause(struct box *b, bool paused)
+{
+	if (b->state == BOX_READY)
+		runtime_pause(b->runtime, paused);
 }
 
 void box_stop(struct box *b)

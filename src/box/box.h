@@ -56,6 +56,9 @@ struct box_handler {
 	/* The runtime asked for its first event (again, after a reset). */
 	void (*on_ready)(struct box *b);
 	void (*on_init_error)(struct box *b, struct str type, struct str body);
+	/* An answer that streams, to an event sent with `stream`: see runtime.h. */
+	void (*on_stream)(struct box *b, struct str content_type);
+	void (*on_piece)(struct box *b, struct str data);
 	void (*on_answer)(struct box *b, struct runtime_answer *a);
 	/* Bytes that the program wrote to stdout or stderr. Not called inside box_start(). */
 	void (*on_output)(struct box *b, struct str bytes);
@@ -93,6 +96,8 @@ void box_restart(struct box *b);
 
 /* An event for a box that is ready; thaws it if need be. Framed programs take several. */
 void box_send(struct box *b, const struct runtime_event *ev);
+/* The pieces of a stream wait, and so does the program that writes them; see runtime_pause(). */
+void box_pause(struct box *b, bool paused);
 /* Deliver what is in the output pipe now: before an answer is booked. */
 void box_drain_output(struct box *b);
 /* Stop all its processes until the next box_send() or box_stop(). Only when nothing is outstanding.

@@ -56,7 +56,7 @@ bool environment_can_take(const struct environment *en, const struct invocation 
 	return en->state == ENVIRONMENT_READY && v->c.program->framed && en->outstanding &&
 	       v->run_ns && v->run_ns < AHEAD_RUN_NS && en->outstanding < AHEAD_MAX &&
 	       v->run_ns * (en->outstanding + 1) <= AHEAD_TOTAL_NS && en->quiet >= QUIET_ENOUGH &&
-	       !n->tail && !head(en)->tail;
+	       !n->tail && !head(en)->tail && !n->on_piece && !head(en)->on_piece;
 }
 
 /* ---- idle and gone ---- */
@@ -169,6 +169,7 @@ static void requeue_rest(struct environment *en)
 		struct invocation *n = list_last(&en->running, struct invocation, node);
 
 		list_remove(&n->node);
+		n->environment = NULL;
 		version_requeue(en->version, n);
 	}
 	en->outstanding = 0;
@@ -266,7 +267,8 @@ static void send(struct environment *en, struct invocation *n)
 	int64_t left_ms = en->version->c.timeout_ms;
 	struct runtime_event ev = {.arn = n->arn,
 	    .client_context = buf_str(&n->client_context),
-	    .payload = buf_str(&n->payload)};
+	    .payload = buf_str(&n->payload),
+	    .stream = n->on_piece != NULL};
 
 	if (n == head(en))
 		left_ms = max_size(1, (size_t)((deadline_ns(en) - time_mono_ns()) / 1000000));
@@ -280,6 +282,7 @@ static void send(struct environment *en, struct invocation *n)
 void environment_run(struct environment *en, struct invocation *n)
 {
 	list_push_back(&en->running, &n->node);
+	n->environment = en;
 	en->outstanding++;
 	if (en->outstanding == 1) {
 		go_busy(en);
@@ -308,6 +311,43 @@ static void on_answer(struct box *b, struct runtime_answer *a)
 	snprintf(type, sizeof(type), "%.*s", STR_FMT(a->error_type));
 	finish(en, a->is_error ? INVOKE_ERROR : INVOKE_OK, a->is_error ? type : NULL, a->payload,
 	    carry_on);
+}
+
+/* ---- answers that stream ---- */
+
+void environment_pause(struct environment *en, const struct invocation *n, bool paused)
+{
+	if (n == head(en) && n->streamed)
+		box_pause(en->box, paused);
+}
+
+static void on_stream(struct box *b, struct str content_type)
+{
+	struct invocation *n = head(box_ctx(b));
+
+	n->streamed = true;
+	if (!n->forgotten)
+		n->on_stream(n->ctx, content_type);
+}
+
+static void on_piece(struct box *b, struct str data)
+{
+	struct environment *en = box_ctx(b);
+	struct invocation *n = head(en);
+	static const char type[] = "Function.ResponseSizeTooLarge";
+	char text[96];
+
+	n->streamed_bytes += data.len;
+	if (n->streamed_bytes <= INVOKE_STREAM_MAX) {
+		if (!n->forgotten)
+			n->on_piece(n->ctx, data);
+		return;
+	}
+	snprintf(text, sizeof(text),
+	    "Response payload size exceeded maximum allowed payload size (%u bytes).",
+	    INVOKE_STREAM_MAX);
+	box_drain_output(b);
+	fail_head(en, INVOKE_ERROR, type, text, stop);
 }
 
 /* ---- init ---- */
@@ -475,6 +515,8 @@ static void on_dead(struct box *b, const char *why)
 static const struct box_handler handler = {
     .on_ready = on_ready,
     .on_init_error = on_init_error,
+    .on_stream = on_stream,
+    .on_piece = on_piece,
     .on_answer = on_answer,
     .on_output = on_output,
     .on_exit = on_ended,

@@ -208,6 +208,8 @@ static void fill(struct invocation *n, struct invoke_request *r)
 	r->payload = (struct buf)BUF_INIT;
 	if (r->tail)
 		n->tail = xcalloc(1, sizeof(*n->tail));
+	n->on_stream = r->on_stream;
+	n->on_piece = r->on_piece;
 	n->done = r->done;
 	n->ctx = r->ctx;
 }
@@ -235,9 +237,16 @@ enum invoke_refusal invoke_start(
 	return INVOKE_ACCEPTED;
 }
 
+void invocation_pause(struct invocation *n, bool paused)
+{
+	if (n->environment)
+		environment_pause(n->environment, n, paused);
+}
+
 void invocation_forget(struct invocation *n)
 {
 	n->forgotten = true;
+	invocation_pause(n, false);
 }
 
 /* Tell the caller. */
@@ -245,6 +254,7 @@ static void tell(struct invoke *iv, struct invocation *n)
 {
 	struct invoke_version *v = n->version;
 	struct invoke_result r = {.outcome = n->outcome,
+	    .streamed = n->streamed,
 	    .payload = n->has_answer ? &n->payload : NULL,
 	    .version = v->c.version,
 	    .request_id = n->request_id,
@@ -278,6 +288,7 @@ void invocation_finish(struct invocation *n, enum invoke_outcome outcome, struct
 	struct invoke *iv = n->version->function->iv;
 
 	n->outcome = outcome;
+	n->environment = NULL;
 	n->has_answer = payload != NULL;
 	/* The answer takes the place of the event. Small ones are copied, so that the channel keeps
 	 * its memory for the next. */

@@ -105,6 +105,7 @@ enum invoke_outcome {
 
 struct invoke_result {
 	enum invoke_outcome outcome;
+	bool streamed; /* on_stream() was called: the payload is the error that cut it, or empty */
 	struct buf *payload; /* may be taken; error JSON unless INVOKE_OK; text for NO_BOX */
 	struct str tail;     /* last 4 KiB of the log, if asked for */
 	const char *version; /* that ran */
@@ -120,10 +121,18 @@ struct invoke_request {
 	struct str client_context;
 	struct buf payload; /* taken, also when refused */
 	bool tail;
+	/* Take the answer of a function that streams as it comes: on_stream() once, on_piece() for
+	 * each piece, from within the loop, then done(). Both or neither. A function that does not
+	 * stream answers as ever. */
+	void (*on_stream)(void *ctx, struct str content_type);
+	void (*on_piece)(void *ctx, struct str data);
 	void (*done)(
 	    void *ctx, struct invoke_result *r); /* once, not before invoke_start() returns */
 	void *ctx;
 };
+
+/* Of a streamed answer, in all; beyond it the function is stopped. */
+#define INVOKE_STREAM_MAX (200u * 1024 * 1024)
 
 enum invoke_refusal { INVOKE_ACCEPTED, INVOKE_RESERVED_FULL, INVOKE_ACCOUNT_FULL };
 
@@ -132,6 +141,9 @@ enum invoke_refusal invoke_start(
     struct invoke *iv, struct invoke_request *r, struct invocation **ret);
 /* A trace id in X-Ray's format: the time in hex, then a random part; not sampled. */
 void invoke_trace_id(char out[77]);
+/* Between the two calls no pieces come and the function has to wait, while its time runs. Harmless
+ * when nothing streams. */
+void invocation_pause(struct invocation *n, bool paused);
 /* The caller has gone: done() will not be called. What has begun runs to its end and is booked;
  * what still waits does not begin. */
 void invocation_forget(struct invocation *n);

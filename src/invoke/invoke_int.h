@@ -90,10 +90,14 @@ struct invocation {
 	char *arn;
 	struct buf client_context, payload;
 	struct buf *tail; /* NULL: not wanted */
-	bool forgotten, has_answer;
+	bool forgotten, has_answer, streamed;
 	enum invoke_outcome outcome; /* when finished; payload then is the answer */
+	void (*on_stream)(void *ctx, struct str content_type);
+	void (*on_piece)(void *ctx, struct str data); /* NULL: the answer is wanted whole */
 	void (*done)(void *ctx, struct invoke_result *r);
 	void *ctx;
+	struct environment *environment; /* where it runs or is sent ahead */
+	uint64_t streamed_bytes;
 	uint64_t serial; /* of all invocations, from 1 */
 };
 
@@ -111,6 +115,7 @@ void invocation_finish(struct invocation *n, enum invoke_outcome outcome, struct
 /* environment.c */
 struct environment *environment_new(struct invoke_version *v, struct err *e);
 void environment_run(struct environment *en, struct invocation *n);
+void environment_pause(struct environment *en, const struct invocation *n, bool paused);
 void environment_free(struct environment *en); /* kills its box; nothing may be outstanding */
 bool environment_is_short(const struct invoke_version *v); /* runs take microseconds */
 bool environment_can_take(const struct environment *en, const struct invocation *n);

@@ -152,6 +152,7 @@ static void api_send(struct runtime *r, const struct runtime_event *ev)
 	snprintf(to->request_id, sizeof(to->request_id), "%s", ev->request_id);
 	snprintf(to->trace_id, sizeof(to->trace_id), "%s", ev->trace_id);
 	to->deadline_ms = ev->deadline_ms;
+	to->stream = ev->stream;
 	set(&to->arn, str_from(ev->arn ? ev->arn : ""));
 	set(&to->client_context, ev->client_context);
 	set(&to->identity, ev->identity);
@@ -160,26 +161,12 @@ static void api_send(struct runtime *r, const struct runtime_event *ev)
 	api_advance(b);
 }
 
-/* --- the runtime's requests ------------------------------------------------------------------- */
-
-static void ask_next(struct api_box *b, struct http_request *r)
-{
-	if (b->state == API_RUNNING || b->state == API_FAILED) {
-		refuse_transition(b, r, "Ready");
-		return;
-	}
-	/* A client that lost its connection asks again before we have noticed: the newer counts. */
-	if (b->next)
-		refuse_transition(b, take_ptr(b->next), "Ready");
-	b->next = r;
-	b->state = API_IDLE;
-	api_advance(b);
-}
+/* --- the runtime's requests ------------------------------------------------------------------ */
 
 /* Lambda knows types such as Runtime.ExitError and Function.Whatever; the rest is "Unknown". */
-static struct str error_type(const struct http_request *r)
+static struct str known_type(struct str type)
 {
-	struct str type = http_header(r, "Lambda-Runtime-Function-Error-Type"), name = STR_NULL;
+	struct str name = STR_NULL;
 
 	if (str_has_prefix(type, "Runtime."))
 		name = str_sub(type, strlen("Runtime."));
@@ -194,6 +181,11 @@ static struct str error_type(const struct http_request *r)
 	if (name.len && name.len < 64)
 		return type;
 	return str_has_prefix(type, "Runtime.") ? STR("Runtime.Unknown") : STR("Function.Unknown");
+}
+
+static struct str error_type(const struct http_request *r)
+{
+	return known_type(http_header(r, "Lambda-Runtime-Function-Error-Type"));
 }
 
 static void init_failed(struct api_box *b, struct http_request *r)
@@ -215,7 +207,8 @@ static void init_failed(struct api_box *b, struct http_request *r)
 }
 
 /* The event is done, one way or the other. b may be gone afterwards. */
-static void answer(struct api_box *b, bool is_error, struct str type, struct buf *body)
+static void answer_then(
+    struct api_box *b, enum api_state state, bool is_error, struct str type, struct buf *body)
 {
 	char request_id[37];
 	struct runtime_answer a = {
@@ -223,10 +216,45 @@ static void answer(struct api_box *b, bool is_error, struct str type, struct buf
 
 	memcpy(request_id, b->event.request_id, sizeof(request_id));
 	memcpy(b->answered, request_id, sizeof(b->answered));
-	b->state = API_ANSWERED;
+	b->state = state;
 	b->upload = NULL;
+	b->streaming = false;
 	b->base.handler->on_answer(b->base.ctx, &a);
 	buf_done(body);
+}
+
+static void answer(struct api_box *b, bool is_error, struct str type, struct buf *body)
+{
+	answer_then(b, API_ANSWERED, is_error, type, body);
+}
+
+/* An answer began to stream, its connection ended, and the runtime has turned to its next event. */
+static void answer_truncated(struct api_box *b)
+{
+	const struct str type = STR("Runtime.TruncatedResponse");
+	struct buf body = BUF_INIT;
+
+	runtime_error_json(&body, type, STR("The connection ended before the answer did."));
+	answer_then(b, API_IDLE, true, type, &body);
+}
+
+static void ask_next(struct api_box *b, struct http_request *r)
+{
+	bool cut = b->state == API_RUNNING && b->streaming && !b->upload;
+
+	if ((b->state == API_RUNNING && !cut) || b->state == API_FAILED) {
+		refuse_transition(b, r, "Ready");
+		return;
+	}
+	/* A client that lost its connection asks again before we have noticed: the newer counts. */
+	if (b->next)
+		refuse_transition(b, take_ptr(b->next), "Ready");
+	b->next = r;
+	b->state = API_IDLE;
+	if (cut)
+		answer_truncated(b);
+	else
+		api_advance(b);
 }
 
 static void answer_too_large(struct api_box *b, struct http_request *r)
@@ -271,6 +299,40 @@ static bool is_http_integration(const struct http_request *r)
 	    http_header(r, "Content-Type"), "application/vnd.awslambda.http-integration-response");
 }
 
+/* A runtime that fails while it streams says so behind the body. The error takes its place. */
+static bool failed_in_trailers(const struct http_request *r, struct buf *body, struct str *ret_type)
+{
+	struct str type = http_trailer(r, "Lambda-Runtime-Function-Error-Type"), coded;
+	char *text;
+	ssize_t n;
+
+	if (!type.ptr)
+		return false;
+	*ret_type = known_type(type);
+	coded = http_trailer(r, "Lambda-Runtime-Function-Error-Body");
+	text = arena_alloc(r->arena, coded.len + 1);
+	n = base64_decode(coded, text);
+	buf_clear(body);
+	if (n > 0)
+		buf_append(body, text, (size_t)n);
+	else
+		runtime_error_json(body, *ret_type, STR("The function failed while it streamed."));
+	return true;
+}
+
+/* What has been collected is too large, or is no object but becomes one. */
+static bool has_failed(const struct http_request *r, struct buf *body, struct str *ret_type)
+{
+	if (failed_in_trailers(r, body, ret_type))
+		return true;
+	if (!is_http_integration(r) || !join_prelude(body) || buf_len(body) <= FRAME_PAYLOAD_MAX)
+		return false;
+	*ret_type = STR(RUNTIME_TOO_LARGE_TYPE);
+	buf_clear(body);
+	runtime_error_json(body, *ret_type, STR(RUNTIME_TOO_LARGE_TEXT));
+	return true;
+}
+
 static void take_answer(struct api_box *b, struct http_request *r, bool is_error)
 {
 	struct buf body = r->body;
@@ -282,16 +344,32 @@ static void take_answer(struct api_box *b, struct http_request *r, bool is_error
 		return;
 	}
 	r->body = (struct buf)BUF_INIT;
-	if (!is_error && is_http_integration(r) && join_prelude(&body) &&
-	    buf_len(&body) > FRAME_PAYLOAD_MAX) {
-		is_error = true;
-		type = STR(RUNTIME_TOO_LARGE_TYPE);
-		buf_clear(&body);
-		runtime_error_json(&body, type, STR(RUNTIME_TOO_LARGE_TEXT));
-	}
+	if (r->stream)
+		is_error = failed_in_trailers(r, &body, &type);
+	else if (!is_error)
+		is_error = has_failed(r, &body, &type);
 	snprintf(copy, sizeof(copy), "%.*s", STR_FMT(type));
 	accept_it(r);
 	answer(b, is_error, str_from(copy), &body);
+}
+
+static void take_piece(struct api_box *b, struct http_request *r, struct str data)
+{
+	if (!b->streaming) {
+		b->streaming = true;
+		b->base.handler->on_stream(b->base.ctx, http_header(r, "Content-Type"));
+	}
+	b->base.handler->on_piece(b->base.ctx, data);
+}
+
+static void api_pause(struct runtime *r, bool paused)
+{
+	struct api_box *b = container_of(r, struct api_box, base);
+
+	if (b->upload && paused)
+		http_request_pause(b->upload);
+	else if (b->upload)
+		http_request_resume(b->upload);
 }
 
 /* --- routes ----------------------------------------------------------------------------------- */
@@ -362,15 +440,21 @@ static void admit_answer(struct api_box *b, struct http_request *r, enum route r
 	/* A second answer is out of turn, whether or not the next event waits already. (An event
 	 * that is tried again has the same id as before: then it is known.) */
 	bool again = !known && *b->answered && str_is(id, b->answered);
+	/* A stream that was cut can still be said to have failed. */
+	bool busy = b->upload || (b->streaming && route != ROUTE_ERROR);
 
 	if (!again && !known) {
 		api_reply_error(r, 400, "InvalidRequestID", "Invalid request ID");
-	} else if (again || b->state != API_RUNNING || b->upload) {
+	} else if (again || b->state != API_RUNNING || busy) {
 		refuse_transition(
 		    b, r, route == ROUTE_ERROR ? "InvocationErrorResponse" : "InvocationResponse");
 	} else if (mode.ptr && !str_eq_nocase(mode, STR("streaming"))) {
 		api_reply_error(r, 400, "InvalidFunctionResponseMode",
 		    "Invalid function response mode: the only value is 'streaming'");
+	} else if (mode.ptr && b->event.stream && route == ROUTE_RESPONSE) {
+		b->upload = r;
+		r->stream = true;
+		r->body_limit = UINT64_MAX; /* how much may be streamed is decided above */
 	} else if (str_to_int64(http_header(r, "Content-Length"), 0, INT64_MAX, &length) &&
 		   length > FRAME_PAYLOAD_MAX) {
 		answer_too_large(b, r);
@@ -397,9 +481,9 @@ static void on_body(struct http_request *r, const void *data, size_t len)
 {
 	struct api_box *b = r->listener_ctx;
 
-	(void)data;
-	(void)len;
-	if (r == b->upload && buf_len(&r->body) > FRAME_PAYLOAD_MAX)
+	if (r == b->upload && r->stream)
+		take_piece(b, r, (struct str){data, len});
+	else if (r == b->upload && buf_len(&r->body) > FRAME_PAYLOAD_MAX)
 		answer_too_large(b, r);
 }
 
@@ -441,7 +525,7 @@ static void on_cancel(struct http_request *r)
 	if (r == b->next)
 		b->next = NULL;
 	else if (r == b->upload)
-		b->upload = NULL; /* it may try again */
+		b->upload = NULL; /* it may try again, unless it streams */
 	else
 		extension_cancel(b, r);
 }
@@ -499,7 +583,7 @@ static void api_free(struct runtime *r)
 	free(b);
 }
 
-static const struct runtime_ops api_ops = {.free = api_free, .send = api_send};
+static const struct runtime_ops api_ops = {.free = api_free, .send = api_send, .pause = api_pause};
 
 static int listen_again(struct api_box *b, struct err *e)
 {
@@ -540,7 +624,7 @@ void runtime_api_reset(struct runtime *r)
 	b->listener = NULL;
 	b->next = b->upload = NULL;
 	b->state = API_INIT;
-	b->ready_told = b->waiting = false;
+	b->ready_told = b->waiting = b->streaming = false;
 	b->extension_count = 0;
 	b->event.request_id[0] = b->answered[0] = '\0';
 	if (listen_again(b, &e) < 0)

@@ -28,6 +28,7 @@ struct api_event {
 	char request_id[37];
 	char trace_id[77];
 	int64_t deadline_ms;
+	bool stream;
 	struct buf arn, client_context, identity, payload;
 };
 
@@ -44,6 +45,7 @@ struct api_box {
 	bool ready_told;
 	struct http_request *next;   /* the runtime's, held until there is an event */
 	struct http_request *upload; /* the one answer that may be arriving */
+	bool streaming;              /* pieces of it have been told; without upload it was cut */
 	bool waiting;                /* event is there and not given out */
 	struct api_event event;      /* waiting, or the last one given out */
 	char answered[37];           /* id of the last event that was answered */

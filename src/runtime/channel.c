@@ -35,6 +35,7 @@ enum channel_state {
 
 struct sent {
 	uint32_t sequence;
+	bool stream;
 	char request_id[37];
 };
 
@@ -59,6 +60,11 @@ struct channel {
 	bool skip; /* the body is too large and thrown away */
 	struct buf body;
 	struct buf out;
+
+	bool streaming;  /* pieces of the oldest answer have been told */
+	bool paused;     /* the caller wants no more of them for now */
+	struct buf held; /* what had been received by then */
+	struct loop_task go_on;
 };
 
 static struct channel *to_channel(struct runtime *r)
@@ -83,6 +89,7 @@ static void fail(struct channel *c, const char *why)
 	loop_io_remove(c->loop, &c->io);
 	loop_io_remove(c->loop, &c->to_box);
 	loop_task_cancel(&c->flush);
+	loop_task_cancel(&c->go_on);
 	c->base.handler->on_broken(c->base.ctx, why);
 }
 
@@ -106,6 +113,17 @@ static const char *check_answer(struct channel *c, const struct frame *f)
 	return NULL;
 }
 
+static const char *check_piece(struct channel *c, const struct frame *f)
+{
+	const char *why = check_answer(c, f);
+
+	if (why)
+		return why;
+	if (!oldest(c)->stream)
+		return "a piece of an answer that was to be whole";
+	return f->length > FRAME_HEADER_SIZE + FRAME_PIECE_MAX ? "a piece that is too large" : NULL;
+}
+
 /* What is wrong with this header, or NULL. */
 static const char *check_header(struct channel *c, const struct frame *f)
 {
@@ -124,18 +142,25 @@ static const char *check_header(struct channel *c, const struct frame *f)
 	case FRAME_INIT_ERROR: return c->state == STATE_INIT ? NULL : "an init error out of order";
 	case FRAME_RESULT:
 	case FRAME_ERROR: return check_answer(c, f);
+	case FRAME_PIECE: return check_piece(c, f);
 	default: return "a frame of unknown kind";
 	}
 }
 
-/* The type of an error stands where a trace id would: printable, or cut there. */
-static struct str error_type(const struct frame *f)
+/* The type of an error, or of a stream's content, stands where a trace id would: printable, or cut
+ * there. */
+static struct str label(const struct frame *f, char lowest)
 {
 	size_t n = 0;
 
-	while (n < sizeof(f->trace_id) && f->trace_id[n] > ' ' && f->trace_id[n] < 0x7f)
+	while (n < sizeof(f->trace_id) && f->trace_id[n] >= lowest && f->trace_id[n] < 0x7f)
 		n++;
 	return (struct str){f->trace_id, n};
+}
+
+static struct str error_type(const struct frame *f)
+{
+	return label(f, ' ' + 1);
 }
 
 static void deliver_answer(struct channel *c)
@@ -152,6 +177,7 @@ static void deliver_answer(struct channel *c)
 	memcpy(request_id, s->request_id, sizeof(request_id));
 	c->first++;
 	c->count--;
+	c->streaming = false;
 	if (c->skip) {
 		a.is_error = true;
 		a.error_type = STR(RUNTIME_TOO_LARGE_TYPE);
@@ -172,6 +198,15 @@ static void deliver_init_error(struct channel *c)
 	c->base.handler->on_init_error(c->base.ctx, type, buf_str(&c->body));
 }
 
+static void deliver_piece(struct channel *c)
+{
+	if (!c->streaming) {
+		c->streaming = true;
+		c->base.handler->on_stream(c->base.ctx, label(&c->head, ' '));
+	}
+	c->base.handler->on_piece(c->base.ctx, buf_str(&c->body));
+}
+
 /* A frame is whole. The callback may free the channel: false then. */
 static bool deliver(struct channel *c)
 {
@@ -188,6 +223,7 @@ static bool deliver(struct channel *c)
 		c->base.handler->on_ready(c->base.ctx);
 		break;
 	case FRAME_INIT_ERROR: deliver_init_error(c); break;
+	case FRAME_PIECE: deliver_piece(c); break;
 	default: deliver_answer(c);
 	}
 	if (gone)
@@ -239,6 +275,10 @@ static bool parse(struct channel *c, const char *data, size_t len)
 			return true;
 		if (!deliver(c))
 			return false;
+		if (c->paused) {
+			buf_append(&c->held, data, len);
+			return true;
+		}
 	}
 }
 
@@ -277,7 +317,7 @@ static void end(struct channel *c, ssize_t error)
 /* Read what is there, up to a fair share. False when the channel is broken or freed. */
 static bool receive(struct channel *c)
 {
-	for (int i = 0; i < READS_MAX; i++) {
+	for (int i = 0; i < READS_MAX && !c->paused; i++) {
 		bool large = c->body_left > SCRATCH_SIZE && !c->skip;
 		ssize_t n = large ? receive_body(c) : receive_frames(c);
 
@@ -296,6 +336,45 @@ static bool receive(struct channel *c)
 			return true;
 	}
 	return true;
+}
+
+/* Wait for what is wanted. A channel that is paused and hung up would wake us for nothing. */
+static void watch(struct channel *c)
+{
+	const uint32_t events = c->paused ? 0 : EPOLLIN;
+
+	if (c->broken || (!c->io.added && c->paused))
+		return;
+	if (c->io.added) {
+		loop_io_change(c->loop, &c->io, events);
+		return;
+	}
+	c->io.events = events;
+	if (loop_io_add(c->loop, &c->io) < 0)
+		fail(c, "the channel cannot be watched any more");
+}
+
+static void on_go_on(struct loop_task *t)
+{
+	struct channel *c = container_of(t, struct channel, go_on);
+	_cleanup_buf_ struct buf held = c->held;
+
+	c->held = (struct buf)BUF_INIT;
+	if (parse(c, held.mem + held.start, buf_len(&held)))
+		watch(c);
+}
+
+static void channel_pause(struct runtime *r, bool paused)
+{
+	struct channel *c = to_channel(r);
+
+	if (c->broken || c->paused == paused)
+		return;
+	c->paused = paused;
+	if (paused)
+		watch(c);
+	else
+		loop_defer(c->loop, &c->go_on);
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -337,7 +416,10 @@ static void on_ready(struct loop_io *io, uint32_t events)
 {
 	struct channel *c = container_of(io, struct channel, io);
 
-	(void)events;
+	if (c->paused && events & (EPOLLHUP | EPOLLERR)) {
+		loop_io_remove(c->loop, &c->io);
+		return;
+	}
 	if (!receive(c))
 		return;
 	/* What the answers made room for goes out before anything else is done in this turn: the
@@ -407,12 +489,13 @@ static void build_extra(struct channel *c, const struct runtime_event *ev, struc
 		buf_putc(extra, '}');
 }
 
-static void remember(struct channel *c, const char *request_id)
+static void remember(struct channel *c, const char *request_id, bool stream)
 {
 	struct sent *s = &c->sent[(c->first + c->count) % RUNTIME_AHEAD_MAX];
 
 	check(c->count < RUNTIME_AHEAD_MAX);
 	s->sequence = ++c->sequence;
+	s->stream = stream;
 	memcpy(s->request_id, request_id, sizeof(s->request_id));
 	c->count++;
 }
@@ -428,11 +511,12 @@ static void channel_send(struct runtime *r, const struct runtime_event *ev)
 	check(c->state != STATE_STARTING && c->state != STATE_WARM);
 	check(ev->payload.len <= FRAME_PAYLOAD_MAX);
 	check(strlen(ev->request_id) == sizeof(f.request_id));
-	remember(c, ev->request_id);
+	remember(c, ev->request_id, ev->stream);
 	build_extra(c, ev, &extra);
 	check(buf_len(&extra) <= UINT16_MAX);
 	f.length = (uint32_t)(FRAME_HEADER_SIZE + buf_len(&extra) + ev->payload.len);
 	f.extra = (uint16_t)buf_len(&extra);
+	f.flags = ev->stream ? FRAME_FLAG_STREAM : 0;
 	f.sequence = c->sequence;
 	f.timeout_ms = (uint32_t)(ev->timeout_ms < 0 ? 0 : ev->timeout_ms);
 	memcpy(f.request_id, ev->request_id, sizeof(f.request_id));
@@ -452,8 +536,10 @@ static void channel_free(struct runtime *r)
 		loop_io_remove(c->loop, &c->io);
 		loop_io_remove(c->loop, &c->to_box);
 		loop_task_cancel(&c->flush);
+		loop_task_cancel(&c->go_on);
 	}
 	close(c->io.fd);
+	buf_done(&c->held);
 	close(c->to_box.fd);
 	buf_done(&c->body);
 	buf_done(&c->out);
@@ -465,6 +551,7 @@ static const struct runtime_ops channel_ops = {
     .free = channel_free,
     .init = channel_init,
     .send = channel_send,
+    .pause = channel_pause,
 };
 
 /* Each way has a pair of its own: a process that sleeps in read(2) on a Unix socket is woken when
@@ -501,6 +588,8 @@ struct runtime *runtime_channel_new(
 	c->io = (struct loop_io){.fd = fds[1], .events = EPOLLIN, .on_ready = on_ready};
 	c->flush.run = on_flush;
 	list_init(&c->flush.node);
+	c->go_on.run = on_go_on;
+	list_init(&c->go_on.node);
 	check(loop_io_add(l, &c->io) >= 0);
 	return &c->base;
 }

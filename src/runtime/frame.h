@@ -10,6 +10,8 @@
 
 #define FRAME_HEADER_SIZE 128
 #define FRAME_PAYLOAD_MAX (6u * 1024 * 1024 + 100) /* Lambda's limit for requests and answers */
+#define FRAME_PIECE_MAX (1024u * 1024)             /* of an answer that streams */
+#define FRAME_FLAG_STREAM 1                        /* INVOKE: the answer may come in pieces */
 
 enum frame_kind {
 	/* core -> box */
@@ -24,16 +26,20 @@ enum frame_kind {
 	FRAME_INIT_ERROR, /* payload: error JSON; the process exits after it */
 	FRAME_RESULT,     /* payload: answer JSON */
 	FRAME_ERROR,      /* payload: error JSON {errorType,errorMessage,stackTrace,…} */
+	/* payload: a piece of the answer to an event with FRAME_FLAG_STREAM; any number, then an
+	 * empty FRAME_RESULT, or a FRAME_ERROR */
+	FRAME_PIECE,
 };
 
 struct frame {
 	uint32_t length;     /* of the whole frame, header included */
 	uint8_t kind;        /* enum frame_kind */
-	uint8_t flags;       /* 0 */
+	uint8_t flags;       /* FRAME_FLAG_STREAM; 0 in answers */
 	uint16_t extra;      /* bytes between header and payload */
 	uint32_t sequence;   /* counts up per channel from 1; an answer carries its invoke's */
 	uint32_t timeout_ms; /* left for this invoke when it starts; 0 in answers */
 	char request_id[36]; /* not NUL-terminated; zeros in FRAME_INIT, WARM, READY */
-	char trace_id[76];   /* NUL-padded; in FRAME_ERROR: the error type */
+	char trace_id[76]; /* NUL-padded; in FRAME_ERROR: the error type; FRAME_PIECE: content type
+			    */
 };
 _Static_assert(sizeof(struct frame) == FRAME_HEADER_SIZE, "the layout is part of the protocol");

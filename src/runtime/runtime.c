@@ -18,6 +18,11 @@ void runtime_send(struct runtime *r, const struct runtime_event *ev)
 	r->ops->send(r, ev);
 }
 
+void runtime_pause(struct runtime *r, bool paused)
+{
+	r->ops->pause(r, paused);
+}
+
 void runtime_error_json(struct buf *out, struct str type, struct str message)
 {
 	buf_puts(out, "{\"errorType\":");

@@ -23,6 +23,7 @@ struct runtime_event {
 	int64_t timeout_ms;        /* left when it starts */
 	int64_t deadline_ms;       /* the same as wall time */
 	struct str payload;        /* valid until runtime_send() returns */
+	bool stream;               /* its answer may come in pieces: see on_stream */
 };
 
 struct runtime_answer {
@@ -40,6 +41,11 @@ struct runtime_handler {
 	void (*on_answer)(void *ctx, struct runtime_answer *a);
 	/* Channel closed or protocol broken; why is "" for an orderly close. */
 	void (*on_broken)(void *ctx, const char *why);
+	/* The answer to an event sent with `stream` comes in pieces, if what runs inside wants
+	 * that: once on_stream, then pieces as they come, then on_answer, whose payload is empty or
+	 * the error that cut the stream short. content_type may be empty. */
+	void (*on_stream)(void *ctx, struct str content_type);
+	void (*on_piece)(void *ctx, struct str data);
 };
 
 /* The socket pairs of a framed channel: [0] brings events to the box, [1] answers from it. ret_ours
@@ -75,3 +81,7 @@ void runtime_init(struct runtime *r, struct str init_json);
 /* Queue one event. Framed: several may be queued, they are answered one after the other; written
  * at the end of the turn, one system call for all. HTTP: one at a time, held until `next`. */
 void runtime_send(struct runtime *r, const struct runtime_event *ev);
+
+/* Between the two calls nothing more of a stream is told, nor read: the box has to wait. Only
+ * between on_stream and on_answer, which also ends a pause. */
+void runtime_pause(struct runtime *r, bool paused);

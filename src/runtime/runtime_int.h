@@ -8,6 +8,7 @@ struct runtime_ops {
 	void (*free)(struct runtime *r);
 	void (*init)(struct runtime *r, struct str init_json);
 	void (*send)(struct runtime *r, const struct runtime_event *ev);
+	void (*pause)(struct runtime *r, bool paused);
 };
 
 struct runtime {

@@ -17,7 +17,7 @@ struct box {
 	void *ctx;
 	unsigned sent;
 	char ids[16][37];
-	bool frozen, stopped, dead;
+	bool frozen, stopped, dead, paused, stream;
 	unsigned restarts;
 	int64_t started_ns;
 };
@@ -81,12 +81,19 @@ void box_send(struct box *b, const struct runtime_event *ev)
 	assert_false(b->dead || b->stopped);
 	assert_true(ev->timeout_ms > 0);
 	b->frozen = false;
+	b->stream = ev->stream;
 	memcpy(b->ids[b->sent++ % 16], ev->request_id, 37);
 }
 
 void box_drain_output(struct box *b)
 {
 	(void)b;
+}
+
+void box_pause(struct box *b, bool paused)
+{
+	assert_false(b->dead);
+	b->paused = paused;
 }
 
 void box_freeze(struct box *b)
@@ -216,6 +223,7 @@ static struct invoke_function *function;
 static struct invoke_version *version;
 
 struct caller {
+	bool streamed;
 	unsigned done;
 	enum invoke_outcome outcome;
 	char text[512];
@@ -297,6 +305,7 @@ static void on_done(void *ctx, struct invoke_result *r)
 
 	c->done++;
 	c->outcome = r->outcome;
+	c->streamed = r->streamed;
 	if (r->payload)
 		snprintf(c->text, sizeof(c->text), "%.*s", STR_FMT(buf_str(r->payload)));
 }
@@ -642,6 +651,135 @@ static void events_are_tried_three_times(void **state)
 	assert_int_equal(iv->counts.events, 0);
 }
 
+/* ---- answers that stream ---- */
+
+static struct {
+	int streams, pieces;
+	uint64_t bytes;
+} streamed;
+
+static void on_stream(void *ctx, struct str content_type)
+{
+	assert_int_equal(((struct caller *)ctx)->done, 0);
+	assert_true(str_is(content_type, "text/plain"));
+	streamed.streams++;
+}
+
+static void on_piece(void *ctx, struct str data)
+{
+	assert_int_equal(((struct caller *)ctx)->done, 0);
+	streamed.pieces++;
+	streamed.bytes += data.len;
+}
+
+static struct invocation *call_stream(struct caller *c)
+{
+	struct invocation *n = NULL;
+	struct invoke_request r = {.version = version,
+	    .arn = "arn:f",
+	    .on_stream = on_stream,
+	    .on_piece = on_piece,
+	    .done = on_done,
+	    .ctx = c};
+
+	*c = (struct caller){0};
+	memset(&streamed, 0, sizeof(streamed));
+	buf_puts(&r.payload, "{}");
+	assert_int_equal(invoke_start(iv, &r, &n), INVOKE_ACCEPTED);
+	return n;
+}
+
+static void begin_stream(struct box *b)
+{
+	assert_true(b->stream);
+	b->handler->on_stream(b, STR("text/plain"));
+	b->handler->on_piece(b, STR("one"));
+}
+
+static void streams_come_in_pieces(void **state)
+{
+	struct caller c;
+	struct invocation *n = call_stream(&c);
+	struct box *b = &boxes[0];
+
+	(void)state;
+	invocation_pause(n, true); /* nothing streams */
+	b->handler->on_ready(b);
+	invocation_pause(n, true);
+	assert_false(b->paused);
+	begin_stream(b);
+	invocation_pause(n, true);
+	assert_true(b->paused);
+	invocation_pause(n, false);
+	assert_false(b->paused);
+	b->handler->on_piece(b, STR("two"));
+	answer(b, 0, "", false);
+	assert_int_equal(c.done, 1);
+	assert_int_equal(c.outcome, INVOKE_OK);
+	assert_true(c.streamed);
+	assert_int_equal(streamed.streams, 1);
+	assert_int_equal(streamed.pieces, 2);
+	/* One that fails midway; one that does not stream; a caller who wants it whole. */
+	call_stream(&c);
+	begin_stream(b);
+	answer(b, 1, "{}", true);
+	assert_int_equal(c.outcome, INVOKE_ERROR);
+	assert_true(c.streamed);
+	assert_string_equal(c.text, "{}");
+	call_stream(&c);
+	answer(b, 2, "\"all\"", false);
+	assert_false(c.streamed);
+	assert_string_equal(c.text, "\"all\"");
+	call(&c, NULL);
+	assert_false(b->stream);
+	answer(b, 3, "1", false);
+}
+
+static void forgotten_streams_run_on(void **state)
+{
+	struct caller c;
+	struct invocation *n = call_stream(&c);
+	struct box *b = &boxes[0];
+
+	(void)state;
+	b->handler->on_ready(b);
+	begin_stream(b);
+	invocation_pause(n, true);
+	invocation_forget(n);
+	assert_false(b->paused);
+	b->handler->on_piece(b, STR("two"));
+	assert_int_equal(streamed.pieces, 1);
+	answer(b, 0, "", false);
+	assert_int_equal(c.done, 0);
+	assert_int_equal(booked_count, 1);
+}
+
+static void streams_are_bounded(void **state)
+{
+	struct caller c;
+	static const char mega[1024 * 1024];
+	struct box *b = &boxes[0];
+
+	(void)state;
+	call_stream(&c);
+	b->handler->on_ready(b);
+	begin_stream(b);
+	for (int i = 0; i < 300 && !b->stopped; i++)
+		b->handler->on_piece(b, (struct str){mega, sizeof(mega)});
+	assert_true(b->stopped);
+	assert_true(streamed.bytes <= INVOKE_STREAM_MAX);
+	loop_turn(loop, 0);
+	assert_int_equal(c.done, 1);
+	assert_int_equal(c.outcome, INVOKE_ERROR);
+	assert_non_null(strstr(c.text, "Function.ResponseSizeTooLarge"));
+	assert_non_null(strstr(c.text, "(209715200 bytes)"));
+	call(&c, NULL);
+	assert_int_equal(b->restarts, 1);
+	b->handler->on_ready(b);
+	answer(b, 1, "1", false);
+	assert_int_equal(c.outcome, INVOKE_OK);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -659,6 +797,9 @@ int main(void)
 	    T(idle_boxes_freeze),
 	    T(retired_versions_finish_what_runs),
 	    T(events_are_tried_three_times),
+	    T(streams_come_in_pieces),
+	    T(forgotten_streams_run_on),
+	    T(streams_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

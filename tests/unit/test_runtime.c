@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/rand.h"
+#include "base/time.h"
 #include "runtime/frame.h"
 #include "runtime/runtime.h"
 
@@ -23,6 +24,10 @@ struct play {
 	char why[128], type[128], id[37];
 	bool is_error;
 	struct buf body;
+	bool stream, pause, free_on_piece; /* events may be answered in pieces; pause at each */
+	int streams, pieces;
+	char content_type[128];
+	struct buf streamed;
 };
 
 static void on_warm(void *ctx)
@@ -74,8 +79,31 @@ static void on_broken(void *ctx, const char *why)
 	snprintf(p->why, sizeof(p->why), "%s", why);
 }
 
+static void on_stream(void *ctx, struct str content_type)
+{
+	struct play *p = ctx;
+
+	p->streams++;
+	assert_int_equal(p->pieces, 0);
+	snprintf(p->content_type, sizeof(p->content_type), "%.*s", STR_FMT(content_type));
+}
+
+static void on_piece(void *ctx, struct str data)
+{
+	struct play *p = ctx;
+
+	p->pieces++;
+	buf_append_str(&p->streamed, data);
+	if (p->pause)
+		runtime_pause(p->rt, true);
+	if (p->free_on_piece) {
+		runtime_free(p->rt);
+		p->rt = NULL;
+	}
+}
+
 static const struct runtime_handler handler = {
-    on_warm, on_ready, on_init_error, on_answer, on_broken};
+    on_warm, on_ready, on_init_error, on_answer, on_broken, on_stream, on_piece};
 
 static void turns(struct play *p, int n)
 {
@@ -109,6 +137,7 @@ static int teardown(void **state)
 		close(p->box);
 	loop_free(p->loop);
 	buf_done(&p->body);
+	buf_done(&p->streamed);
 	free(p);
 	return 0;
 }
@@ -121,6 +150,8 @@ static void put(struct buf *b, uint8_t kind, uint32_t sequence, const char *id, 
 	memcpy(f.request_id, id, strlen(id));
 	if (kind == FRAME_ERROR || kind == FRAME_INIT_ERROR)
 		memcpy(f.trace_id, "Runtime.Test", 12);
+	if (kind == FRAME_PIECE)
+		memcpy(f.trace_id, "text/plain; a=b", 15);
 	buf_append(b, &f, sizeof(f));
 	buf_puts(b, payload);
 }
@@ -170,7 +201,8 @@ static void start(struct play *p)
 
 static void invoke(struct play *p, const char *id, struct str payload)
 {
-	struct runtime_event ev = {.arn = "arn:x", .timeout_ms = 3000, .payload = payload};
+	struct runtime_event ev = {
+	    .arn = "arn:x", .timeout_ms = 3000, .payload = payload, .stream = p->stream};
 
 	snprintf(ev.request_id, sizeof(ev.request_id), "%s", id);
 	snprintf(ev.trace_id, sizeof(ev.trace_id), "Root=1");
@@ -503,6 +535,137 @@ static void test_freed_in_callback(void **state)
 	assert_null(p->rt);
 }
 
+static void test_stream(void **state)
+{
+	struct play *p = *state;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	struct frame f;
+
+	start(p);
+	p->stream = true;
+	invoke(p, ID_A, STR("1"));
+	invoke(p, ID_B, STR("2"));
+	turns(p, 2);
+	hear(p, &f, &b);
+	assert_int_equal(f.flags, FRAME_FLAG_STREAM);
+	buf_clear(&b);
+	put(&b, FRAME_PIECE, 1, ID_A, "one ");
+	flush(p, &b);
+	assert_int_equal(p->streams, 1);
+	assert_string_equal(p->content_type, "text/plain; a=b");
+	put(&b, FRAME_PIECE, 1, ID_A, "two ");
+	put(&b, FRAME_PIECE, 1, ID_A, "");
+	put(&b, FRAME_RESULT, 1, ID_A, "");
+	put(&b, FRAME_ERROR, 2, ID_B, "{}");
+	flush(p, &b);
+	assert_int_equal(p->streams, 1);
+	assert_int_equal(p->pieces, 3);
+	assert_true(str_is(buf_str(&p->streamed), "one two "));
+	assert_int_equal(p->answers, 2);
+	assert_true(p->is_error);
+	assert_int_equal(p->broken, 0);
+}
+
+static void test_stream_pauses(void **state)
+{
+	struct play *p = *state;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	static char large[300000];
+
+	start(p);
+	p->stream = p->pause = true;
+	invoke(p, ID_A, STR("1"));
+	memset(large, 'x', sizeof(large) - 1);
+	for (int i = 0; i < 5; i++)
+		put(&b, FRAME_PIECE, 1, ID_A, i == 2 ? large : "small");
+	put(&b, FRAME_RESULT, 1, ID_A, "");
+	fd_nonblock(p->box);
+	for (int piece = 1; piece <= 5; piece++) {
+		for (int i = 0; i < 20 && p->pieces < piece; i++) {
+			ssize_t n = write(p->box, buf_data(&b), min_size(buf_len(&b), 100000));
+
+			buf_consume(&b, n > 0 ? (size_t)n : 0);
+			turns(p, 2);
+		}
+		turns(p, 2);
+		assert_int_equal(p->pieces, piece);
+		assert_int_equal(p->answers, 0);
+		p->pause = piece != 5;
+		runtime_pause(p->rt, false);
+		runtime_pause(p->rt, false);
+		assert_int_equal(p->pieces, piece); /* not from within the call */
+	}
+	turns(p, 3);
+	assert_int_equal(p->answers, 1);
+	assert_int_equal(buf_len(&p->streamed), 4 * 5 + sizeof(large) - 1);
+	assert_int_equal(p->broken, 0);
+}
+
+static void test_paused_stream_whose_box_dies(void **state)
+{
+	struct play *p = *state;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	int64_t from_ns;
+
+	start(p);
+	p->stream = p->pause = true;
+	invoke(p, ID_A, STR("1"));
+	put(&b, FRAME_PIECE, 1, ID_A, "a");
+	put(&b, FRAME_PIECE, 1, ID_A, "b");
+	flush(p, &b);
+	close(p->box);
+	p->box = -1;
+	turns(p, 2);
+	from_ns = time_mono_ns();
+	loop_turn(p->loop, 30);
+	assert_true(time_mono_ns() - from_ns > 20000000); /* nothing spins */
+	assert_int_equal(p->broken, 0);
+	p->pause = false;
+	runtime_pause(p->rt, false);
+	turns(p, 3);
+	assert_int_equal(p->pieces, 2);
+	assert_int_equal(p->broken, 1);
+	assert_string_equal(p->why, "");
+}
+
+static void test_freed_in_piece(void **state)
+{
+	struct play *p = *state;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	start(p);
+	p->stream = p->free_on_piece = p->pause = true;
+	invoke(p, ID_A, STR("1"));
+	put(&b, FRAME_PIECE, 1, ID_A, "1");
+	put(&b, FRAME_PIECE, 1, ID_A, "2");
+	flush(p, &b);
+	assert_int_equal(p->pieces, 1);
+	assert_null(p->rt);
+}
+
+static void test_piece_unasked(void **state)
+{
+	start(*state);
+	invoke(*state, ID_A, STR("1"));
+	say(*state, FRAME_PIECE, 1, ID_A, "1");
+	expect_broken(*state, "a piece of an answer that was to be whole");
+}
+
+static void test_piece_too_large(void **state)
+{
+	struct play *p = *state;
+	struct frame f = {
+	    .kind = FRAME_PIECE, .sequence = 1, .length = FRAME_HEADER_SIZE + FRAME_PIECE_MAX + 1};
+
+	start(p);
+	p->stream = true;
+	invoke(p, ID_A, STR("1"));
+	memcpy(f.request_id, ID_A, 36);
+	assert_int_equal(fd_write_full(p->box, &f, sizeof(f)), 0);
+	turns(p, 2);
+	expect_broken(p, "a piece that is too large");
+}
+
 /* As in a box: each way has its own pair, and only that way. */
 static void test_pairs(void **state)
 {
@@ -554,6 +717,12 @@ int main(void)
 	    TEST(test_half_frame),
 	    TEST(test_dies_with_events_unread),
 	    TEST(test_freed_in_callback),
+	    TEST(test_stream),
+	    TEST(test_stream_pauses),
+	    TEST(test_paused_stream_whose_box_dies),
+	    TEST(test_freed_in_piece),
+	    TEST(test_piece_unasked),
+	    TEST(test_piece_too_large),
 	    TEST(test_pairs),
 	};
 

@@ -26,6 +26,10 @@ struct play {
 	char type[128], id[37], why[256];
 	bool is_error;
 	struct buf body;
+	bool stream, pause, free_on_piece; /* the answer may come in pieces; pause at each */
+	int streams, pieces;
+	char content_type[128];
+	struct buf streamed;
 };
 
 static void invoke(struct play *p, const char *id)
@@ -33,7 +37,8 @@ static void invoke(struct play *p, const char *id)
 	struct runtime_event ev = {.arn = "arn:aws:lambda:f",
 	    .client_context = STR("{\n\"a\":1}"),
 	    .deadline_ms = 1234567,
-	    .payload = STR("{\"event\":1}")};
+	    .payload = STR("{\"event\":1}"),
+	    .stream = p->stream};
 
 	snprintf(ev.request_id, sizeof(ev.request_id), "%s", id);
 	snprintf(ev.trace_id, sizeof(ev.trace_id), "Root=1");
@@ -82,7 +87,31 @@ static void on_broken(void *ctx, const char *why)
 	snprintf(p->why, sizeof(p->why), "%s", why);
 }
 
+static void on_stream(void *ctx, struct str content_type)
+{
+	struct play *p = ctx;
+
+	p->streams++;
+	snprintf(p->content_type, sizeof(p->content_type), "%.*s", STR_FMT(content_type));
+}
+
+static void on_piece(void *ctx, struct str data)
+{
+	struct play *p = ctx;
+
+	p->pieces++;
+	buf_append_str(&p->streamed, data);
+	if (p->pause)
+		runtime_pause(p->rt, true);
+	if (p->free_on_piece) {
+		runtime_free(p->rt);
+		p->rt = NULL;
+	}
+}
+
 static const struct runtime_handler handler = {
+    .on_stream = on_stream,
+    .on_piece = on_piece,
     .on_ready = on_ready,
     .on_init_error = on_init_error,
     .on_answer = on_answer,
@@ -123,6 +152,7 @@ static int teardown(void **state)
 	runtime_api_close(p->api);
 	loop_free(p->loop);
 	buf_done(&p->body);
+	buf_done(&p->streamed);
 	free(p);
 	return 0;
 }
@@ -645,6 +675,139 @@ static void test_extension_refusals(void **state)
 	close(fd);
 }
 
+#define STREAM(id)                                                                    \
+	"POST /2018-06-01/runtime/invocation/" id "/response HTTP/1.1\r\nHost: x\r\n" \
+	"Transfer-Encoding: chunked\r\nContent-Type: text/plain\r\nTrailer: x\r\n"    \
+	"Lambda-Runtime-Function-Response-Mode: streaming\r\n\r\n"
+#define FAILS                                                       \
+	"0\r\nLambda-Runtime-Function-Error-Type: Runtime.Half\r\n" \
+	"Lambda-Runtime-Function-Error-Body: eyJlcnJvclR5cGUiOiJIYWxmIn0=\r\n\r\n"
+
+static void expect_error(struct play *p, const char *type, const char *body)
+{
+	assert_int_equal(p->answers, 1);
+	assert_true(p->is_error);
+	assert_string_equal(p->type, type);
+	assert_non_null(strstr((buf_putc(&p->body, '\0'), buf_data(&p->body)), body));
+}
+
+static void test_trailers_fail_a_collected_answer(void **state)
+{
+	struct play *p = *state;
+	int fd = running(p);
+
+	say(p, fd, STREAM(ID_A) "3\r\none\r\n" FAILS);
+	expect(p, fd, "202");
+	expect_error(p, "Runtime.Half", "{\"errorType\":\"Half\"}");
+	assert_int_equal(p->streams, 0);
+	close(fd);
+}
+
+static void test_stream(void **state)
+{
+	struct play *p = *state;
+	int fd;
+
+	p->stream = true;
+	fd = running(p);
+	say(p, fd, STREAM(ID_A));
+	assert_int_equal(p->streams, 0);
+	say(p, fd, "3\r\none\r\n");
+	assert_int_equal(p->streams, 1);
+	assert_string_equal(p->content_type, "text/plain");
+	assert_true(str_is(buf_str(&p->streamed), "one"));
+	p->pause = true;
+	say(p, fd, "1\r\n \r\n3\r\ntwo\r\n0\r\n\r\n");
+	assert_int_equal(p->pieces, 2);
+	assert_int_equal(p->answers, 0);
+	p->pause = false;
+	runtime_pause(p->rt, false);
+	expect(p, fd, "202");
+	assert_true(str_is(buf_str(&p->streamed), "one two"));
+	assert_int_equal(p->answers, 1);
+	assert_false(p->is_error);
+	assert_int_equal(buf_len(&p->body), 0);
+	/* A plain answer to somebody who would take a stream. */
+	say(p, fd, NEXT);
+	invoke(p, ID_B);
+	turns(p, 2);
+	hear(fd);
+	respond(p, fd, ID_B, "response", "\"fine\"");
+	expect(p, fd, "202");
+	assert_int_equal(p->streams, 1);
+	assert_true(str_is(buf_str(&p->body), "\"fine\""));
+	close(fd);
+}
+
+static void test_stream_fails(void **state)
+{
+	struct play *p = *state;
+	int fd;
+
+	p->stream = true;
+	fd = running(p);
+	say(p, fd, STREAM(ID_A) "3\r\none\r\n" FAILS);
+	expect(p, fd, "202");
+	assert_int_equal(p->pieces, 1);
+	expect_error(p, "Runtime.Half", "{\"errorType\":\"Half\"}");
+	close(fd);
+}
+
+static void test_stream_is_cut(void **state)
+{
+	struct play *p = *state;
+	int fd, other;
+
+	p->stream = true;
+	fd = running(p);
+	other = dial(p);
+	say(p, fd, STREAM(ID_A) "3\r\none\r\n");
+	respond(p, other, ID_A, "error", "{}");
+	expect(p, other, "403");
+	close(fd);
+	turns(p, 5);
+	assert_int_equal(p->answers, 0);
+	respond(p, other, ID_A, "response", "1");
+	expect(p, other, "403");
+	p->stream = false;
+	p->send_on_answer = true;
+	say(p, other, NEXT);
+	expect_error(p, "Runtime.TruncatedResponse", "ended before the answer did");
+	expect(p, other, ID_B);
+	close(other);
+}
+
+static void test_stream_is_cut_and_told(void **state)
+{
+	struct play *p = *state;
+	int fd, other;
+
+	p->stream = true;
+	fd = running(p);
+	other = dial(p);
+	say(p, fd, STREAM(ID_A) "3\r\none\r\n");
+	close(fd);
+	turns(p, 5);
+	post(p, other, "/2018-06-01/runtime/invocation/" ID_A "/error",
+	    "Lambda-Runtime-Function-Error-Type: Function.Oops\r\n", "{\"a\":1}");
+	expect(p, other, "202");
+	expect_error(p, "Function.Oops", "{\"a\":1}");
+	close(other);
+}
+
+static void test_freed_in_piece(void **state)
+{
+	struct play *p = *state;
+	int fd;
+
+	p->stream = p->free_on_piece = p->pause = true;
+	fd = running(p);
+	say(p, fd, STREAM(ID_A) "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n");
+	assert_int_equal(p->pieces, 1);
+	assert_null(p->rt);
+	close(fd);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -666,6 +829,12 @@ int main(void)
 	    TEST(test_too_many_connections),
 	    TEST(test_extension),
 	    TEST(test_extension_refusals),
+	    TEST(test_trailers_fail_a_collected_answer),
+	    TEST(test_stream),
+	    TEST(test_stream_fails),
+	    TEST(test_stream_is_cut),
+	    TEST(test_stream_is_cut_and_told),
+	    TEST(test_freed_in_piece),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

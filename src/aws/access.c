@@ -10,6 +10,10 @@
 
 #include "base/time.h"
 
+#define S3_MISMATCH_TEXT                                                                  \
+	"The request signature we calculated does not match the signature you provided. " \
+	"Check your key and signing method."
+#define SMALL_BODY 32768
 #define MISMATCH_TEXT                                                                     \
 	"The request signature we calculated does not match the signature you provided. " \
 	"Check your AWS Secret Access Key and signing method. Consult the service "       \
@@ -96,8 +100,9 @@ static int check_origin(const struct http_request *r, struct err *e)
 	    (int)min_size(origin.len, 200), origin.ptr);
 }
 
-static int find_key(struct aws *a, const struct sigv4_auth *auth, struct aws_principal *ret,
-    char secret[AWS_SECRET_SIZE], struct err *e)
+/* S3 has its own words for what all services refuse. */
+static int find_key(struct aws *a, const struct sigv4_auth *auth, bool s3,
+    struct aws_principal *ret, char secret[AWS_SECRET_SIZE], struct err *e)
 {
 	int r = a->config.find_key(
 	    a->config.find_key_ctx, auth->access_key_id, auth->token, aws_now_ms(a), ret, secret);
@@ -105,19 +110,60 @@ static int find_key(struct aws *a, const struct sigv4_auth *auth, struct aws_pri
 	switch (r) {
 	case 0: return 0;
 	case AWS_KEY_EXPIRED:
-		return fail(
-		    e, AWS_EXPIRED_TOKEN, "The security token included in the request is expired");
+		return fail(e, AWS_EXPIRED_TOKEN,
+		    s3 ? "The provided token has expired."
+		       : "The security token included in the request is expired");
 	case AWS_KEY_UNKNOWN:
+		return fail(e, AWS_UNKNOWN_KEY,
+		    s3 ? "The AWS Access Key Id you provided does not exist in our records."
+		       : "The security token included in the request is invalid.");
 	case AWS_KEY_TOKEN_INVALID:
-		return fail(
-		    e, AWS_UNKNOWN_KEY, "The security token included in the request is invalid.");
+		return fail(e, AWS_BAD_TOKEN,
+		    s3 ? "The provided token is malformed or otherwise invalid."
+		       : "The security token included in the request is invalid.");
 	default: return err_sys(e, -r, "looking up an access key");
 	}
 }
 
 static int code_of(int sigv4_result)
 {
-	return sigv4_result == SIGV4_INCOMPLETE ? AWS_INCOMPLETE_AUTH : AWS_BAD_SIGNATURE;
+	switch (sigv4_result) {
+	case SIGV4_INCOMPLETE: return AWS_INCOMPLETE_AUTH;
+	case SIGV4_BAD_URL: return AWS_BAD_URL_AUTH;
+	case SIGV4_UNSUPPORTED: return AWS_UNSUPPORTED_AUTH;
+	case SIGV4_SKEWED: return AWS_SKEWED;
+	case SIGV4_EXPIRED: return AWS_URL_EXPIRED;
+	default: return AWS_BAD_SIGNATURE;
+	}
+}
+
+int aws_access_refusal(int sigv4_result, const struct err *why, struct err *e)
+{
+	return fail(e, code_of(sigv4_result), "%s", why->msg);
+}
+
+/* The same of S3. */
+static int refusal_of_s3(int result, const struct err *why, struct err *e)
+{
+	switch (result) {
+	case SIGV4_SKEWED:
+		return fail(e, AWS_SKEWED,
+		    "The difference between the request time and the current time is too large.");
+	case SIGV4_EXPIRED: return fail(e, AWS_URL_EXPIRED, "Request has expired");
+	case SIGV4_INCOMPLETE:
+		return fail(e, AWS_ACCESS_DENIED,
+		    "There were headers present in the request which were not signed");
+	default: return aws_access_refusal(result, why, e);
+	}
+}
+
+static bool body_is_small(const struct http_request *r)
+{
+	struct str length = http_header(r, "Content-Length");
+	int64_t n;
+
+	return !length.ptr ? !http_header(r, "Transfer-Encoding").ptr
+			   : str_to_int64(length, 0, SMALL_BODY, &n);
 }
 
 /* What the head alone tells of a signed request. */
@@ -135,7 +181,42 @@ static int check_head(
 	r = sigv4_check_headers(s, auth, &why);
 	if (r == 0)
 		r = sigv4_check_time(auth, aws_now_ms(a), &why);
-	return r < 0 ? fail(e, code_of(r), "%s", why.msg) : 0;
+	if (r < 0)
+		return s->s3 ? refusal_of_s3(r, &why, e) : aws_access_refusal(r, &why, e);
+	return 0;
+}
+
+/* In rest-xml the head says what the payload's hash is. */
+static int announced_hash(struct aws_request *q, struct err *e)
+{
+	struct str *hash = &q->auth.payload_hash;
+
+	if (!hash->ptr && q->auth.presigned) {
+		*hash = sigv4_parameter(&q->arena, q->http->query, "X-Amz-Content-Sha256");
+		if (!hash->ptr)
+			*hash = STR("UNSIGNED-PAYLOAD");
+	}
+	if (!hash->ptr)
+		return fail(e, AWS_UNSUPPORTED_AUTH,
+		    "Missing required header for this request: x-amz-content-sha256");
+	if (sigv4_payload_kind(*hash) == SIGV4_PAYLOAD_INVALID)
+		return fail(e, AWS_VALIDATION,
+		    "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, one of the STREAMING- values, "
+		    "or a valid sha256 value.");
+	return 0;
+}
+
+/* ... so that the signature is judged before anything of the body is read. */
+static int verify_head(struct aws_request *q, const struct sigv4_request *s, struct err *e)
+{
+	char computed[SIGV4_HEX];
+
+	sigv4_cache_key(
+	    &q->aws->cache, q->secret, q->auth.date, q->auth.region, q->auth.service, q->key);
+	sigv4_signature(&q->arena, s, &q->auth, q->key, q->auth.payload_hash, computed);
+	if (!sigv4_equal(computed, q->auth.signature))
+		return fail(e, AWS_BAD_SIGNATURE, S3_MISMATCH_TEXT);
+	return 0;
 }
 
 int aws_access_head(struct aws_request *q, struct err *e)
@@ -147,9 +228,12 @@ int aws_access_head(struct aws_request *q, struct err *e)
 	if (config->dev && check_origin(q->http, e) < 0)
 		return -EACCES;
 	aws_sigv4_request(q->http, &s);
+	s.s3 = q->route.protocol == AWS_REST_XML;
 	if (!q->is_signed) {
-		bool open = (q->route.op && q->route.op->anonymous) ||
+		bool open = (q->route.op && q->route.op->anonymous) || s.s3 ||
 			    (q->route.protocol == AWS_QUERY && !q->route.op);
+
+		q->auth.payload_hash = http_header(q->http, "x-amz-content-sha256");
 
 		if (!config->dev && !open)
 			return fail(e, AWS_MISSING_AUTH, "Missing Authentication Token");
@@ -166,8 +250,14 @@ int aws_access_head(struct aws_request *q, struct err *e)
 		dev_principal(q->aws, &q->auth, &q->call.principal);
 		return 0;
 	}
-	r = find_key(q->aws, &q->auth, &q->call.principal, q->secret, e);
-	if (r == 0 && sigv4_payload_kind(q->auth.payload_hash) == SIGV4_PAYLOAD_HASHED)
+	r = find_key(q->aws, &q->auth, s.s3, &q->call.principal, q->secret, e);
+	if (r == 0 && s.s3) {
+		r = announced_hash(q, e);
+		return r < 0 ? r : verify_head(q, &s, e);
+	}
+	/* A small body is hashed at once, when it is there. */
+	if (r == 0 && sigv4_payload_kind(q->auth.payload_hash) == SIGV4_PAYLOAD_HASHED &&
+	    !body_is_small(q->http))
 		q->hash = sigv4_hash_new();
 	return r;
 }
@@ -219,6 +309,13 @@ static void body_hash(struct aws_request *q, char ret[SIGV4_HEX])
 		sigv4_sha256_hex(buf_str(&q->body), ret);
 }
 
+int aws_access_chunks(const struct aws_request *q, int result, const struct err *why, struct err *e)
+{
+	if (q->route.protocol == AWS_REST_XML && result == SIGV4_INCOMPLETE)
+		return fail(e, AWS_INCOMPLETE_BODY, "%s", why->msg);
+	return aws_access_refusal(result, why, e);
+}
+
 static int unchunk(struct aws_request *q, const uint8_t *key, struct err *e)
 {
 	enum sigv4_payload kind = sigv4_payload_kind(q->auth.payload_hash);
@@ -228,7 +325,28 @@ static int unchunk(struct aws_request *q, const uint8_t *key, struct err *e)
 	if (kind < SIGV4_PAYLOAD_CHUNKED || kind == SIGV4_PAYLOAD_INVALID)
 		return 0;
 	r = sigv4_chunks_decode(&q->body, kind, &q->auth, key, &why);
-	return r < 0 ? fail(e, code_of(r), "%s", why.msg) : 0;
+	return r < 0 ? aws_access_chunks(q, r, &why, e) : 0;
+}
+
+int aws_access_hash(const struct aws_request *q, const char hash[SIGV4_HEX], struct err *e)
+{
+	if (sigv4_equal(hash, q->auth.payload_hash))
+		return 0;
+	return fail(e, AWS_BAD_PAYLOAD_HASH,
+	    "The provided 'x-amz-content-sha256' header does not match what was computed.");
+}
+
+/* Of a body in rest-xml that has been collected; the signature was judged with the head. */
+static int check_collected(struct aws_request *q, struct err *e)
+{
+	bool checked = q->is_signed && !q->aws->config.dev;
+	char hash[SIGV4_HEX];
+
+	if (checked && sigv4_payload_kind(q->auth.payload_hash) == SIGV4_PAYLOAD_HASHED) {
+		body_hash(q, hash);
+		return aws_access_hash(q, hash, e);
+	}
+	return unchunk(q, checked ? q->key : NULL, e);
 }
 
 int aws_access_body(struct aws_request *q, struct err *e)
@@ -238,6 +356,8 @@ int aws_access_body(struct aws_request *q, struct err *e)
 	uint8_t key[32];
 	int r;
 
+	if (q->route.protocol == AWS_REST_XML)
+		return check_collected(q, e);
 	if (!q->is_signed) {
 		if (!q->aws->config.dev && !(q->route.op && q->route.op->anonymous))
 			return fail(e, AWS_MISSING_AUTH, "Request is missing Authentication Token");
@@ -285,7 +405,7 @@ int aws_authenticate(struct aws *a, struct http_request *r, const char *signing_
 		    STR_FMT(auth.region), region);
 	result = check_head(a, &s, &auth, e);
 	if (result == 0)
-		result = find_key(a, &auth, &who, secret, e);
+		result = find_key(a, &auth, false, &who, secret, e);
 	if (result < 0)
 		return result;
 	sigv4_sha256_hex(buf_str(&r->body), hash);
@@ -295,4 +415,50 @@ int aws_authenticate(struct aws *a, struct http_request *r, const char *signing_
 	if (result == 0)
 		*ret = who;
 	return result;
+}
+
+/* For a POST form, which proves itself by a signature of its policy alone. */
+static int check_text(struct aws_request *q, const struct sigv4_auth *auth, struct str text,
+    struct str signature, struct aws_principal *ret, struct err *e)
+{
+	char secret[AWS_SECRET_SIZE], computed[SIGV4_HEX];
+	uint8_t key[32];
+	int r = find_key(q->aws, auth, true, ret, secret, e);
+
+	if (r < 0)
+		return r;
+	sigv4_cache_key(&q->aws->cache, secret, auth->date, auth->region, auth->service, key);
+	sigv4_text_signature(key, text, computed);
+	OPENSSL_cleanse(secret, sizeof(secret));
+	OPENSSL_cleanse(key, sizeof(key));
+	if (!sigv4_equal(computed, signature))
+		return fail(e, AWS_BAD_SIGNATURE, S3_MISMATCH_TEXT);
+	return 0;
+}
+
+int call_authenticate_text(struct call *c, struct str credential, struct str token, struct str text,
+    struct str signature, struct err *e)
+{
+	struct aws_request *q = aws_request_of(c);
+	struct sigv4_auth auth = {.token = token};
+	struct aws_principal who;
+
+	if (!sigv4_parse_scope(credential, &auth) || !region_valid(auth.region) ||
+	    !ascii_word(auth.access_key_id) || !str_is(auth.service, q->call.service->signing_name))
+		return fail(e, AWS_BAD_URL_AUTH,
+		    "The credential is not of the form <access key>/<date>/<region>/%s/"
+		    "aws4_request",
+		    q->call.service->signing_name);
+	if (q->aws->config.dev) {
+		dev_principal(q->aws, &auth, &who);
+	} else {
+		int r = check_text(q, &auth, text, signature, &who, e);
+
+		if (r < 0)
+			return r;
+	}
+	c->principal = who;
+	copy(c->region, sizeof(c->region), auth.region);
+	copy(c->account, sizeof(c->account), str_from(who.account));
+	return 0;
 }

@@ -63,6 +63,7 @@ enum aws_common_error {
 	AWS_INCOMPLETE_BODY,  /* IncompleteBody 400 */
 	AWS_MISSING_LENGTH,   /* MissingContentLength 411 */
 	AWS_WRONG_METHOD,     /* MethodNotAllowed 405 */
+	AWS_BAD_URI,          /* InvalidURI 400 */
 };
 
 #define CALL_PENDING 1
@@ -108,7 +109,7 @@ const struct str *call_blob(struct call *c, struct str s); /* not copied: lives 
 /* Take the body of the request (Invoke's payload, which is never parsed); the caller frees. A blob
  * payload member of `in` points into it. */
 struct buf call_take_body(struct call *c);
-/* A header of the answer. Both are copied. At most sixteen. */
+/* A header of the answer. Both are copied. At most twenty-four. */
 void call_header(struct call *c, const char *name, const char *value);
 /* Use this request id in the answer (Invoke: that of the invocation). 36 characters. */
 void call_set_request_id(struct call *c, const char *id);

@@ -149,6 +149,55 @@ void call_reply(struct call *c, int result, const struct err *e)
 		aws_reply_error(q, e);
 }
 
+/* ---- other answers ---- */
+
+void call_status(struct call *c, unsigned status)
+{
+	aws_request_of(c)->answer.status = status;
+}
+
+/* What was put into `answer` goes out now, or when the handler has returned. */
+static void settle(struct aws_request *q)
+{
+	if (q->in_handler) {
+		check(!q->early);
+		q->early = true;
+		q->outcome = 0;
+	} else {
+		check(q->stage == AWS_PENDING);
+		aws_reply_result(q);
+	}
+}
+
+void call_reply_file(struct call *c, int fd, uint64_t offset, uint64_t length)
+{
+	struct aws_request *q = aws_request_of(c);
+
+	q->answer.has_file = true;
+	q->answer.fd = fd;
+	q->answer.offset = offset;
+	q->answer.length = length;
+	settle(q);
+}
+
+void call_reply_text(struct call *c, unsigned status, const char *content_type, struct str text)
+{
+	struct aws_request *q = aws_request_of(c);
+
+	q->answer.status = status;
+	q->answer.has_text = true;
+	q->answer.content_type = content_type ? arena_strdup(c->arena, content_type) : NULL;
+	q->answer.text = arena_str(c->arena, text);
+	settle(q);
+}
+
+struct str call_path(const struct call *c)
+{
+	const struct aws_request *q = (const struct aws_request *)c;
+
+	return q->route.path.ptr ? q->route.path : q->http->path;
+}
+
 /* ---- event streams ---- */
 
 static void drained(struct http_request *r)
@@ -162,11 +211,11 @@ static void drained(struct http_request *r)
 void call_stream_start(struct call *c, void (*on_drain)(struct call *c))
 {
 	struct aws_request *q = aws_request_of(c);
-	struct http_header headers[AWS_HEADERS_MAX];
-	size_t count = aws_reply_headers(q, headers);
+	unsigned status = aws_reply_status(q);
+	size_t count;
+	struct http_header *headers = aws_reply_headers(q, status, &count);
 
 	check(q->on_stop && (q->stage == AWS_PENDING || q->stage == AWS_RUNNING));
-	check(count < AWS_HEADERS_MAX);
 	/* The model's Content-Type member of InvokeWithResponseStream is that of the payload; the
 	 * stream itself has one type only. */
 	for (size_t i = 0; i < count; i++)
@@ -176,7 +225,7 @@ void call_stream_start(struct call *c, void (*on_drain)(struct call *c))
 	    (struct http_header){STR("Content-Type"), STR("application/vnd.amazon.eventstream")};
 	q->stage = AWS_STREAMS;
 	q->on_drain = on_drain;
-	http_reply_start(q->http, aws_reply_status(q), headers, count, -1, drained);
+	http_reply_start(q->http, status, headers, count, -1, drained);
 }
 
 size_t call_stream_event(

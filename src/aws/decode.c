@@ -249,14 +249,6 @@ static size_t count_tokens(struct str body)
 	return count;
 }
 
-static const struct aws_field *payload_field(const struct aws_shape *in)
-{
-	for (unsigned i = 0; i < in->field_count; i++)
-		if (in->fields[i].location == AWS_IN_PAYLOAD)
-			return &in->fields[i];
-	return NULL;
-}
-
 static void json_free(json_t **v)
 {
 	json_decref(*v);
@@ -265,7 +257,7 @@ static void json_free(json_t **v)
 int aws_decode_json(
     struct arena *a, const struct aws_shape *in, struct str body, void *storage, struct err *e)
 {
-	const struct aws_field *payload = payload_field(in);
+	const struct aws_field *payload = aws_payload(in);
 	__attribute__((cleanup(json_free))) json_t *v = NULL;
 	struct decoder d = {a, e, 0};
 	json_error_t error;

@@ -7,23 +7,55 @@
 /* Status by protocol: the json services answer nearly everything of the client's with 400. */
 static const struct common {
 	int code;
-	const char *name, *wire;
-	unsigned status[3]; /* rest-json, json, query */
+	const char *name, *wire, *xml; /* in json, query, rest-xml */
+	uint16_t status[4];            /* by enum aws_protocol */
 } commons[] = {
-    {AWS_VALIDATION, "ValidationException", "ValidationError", {400, 400, 400}},
-    {AWS_SERIALIZATION, "SerializationException", "MalformedInput", {400, 400, 400}},
-    {AWS_ACCESS_DENIED, "AccessDeniedException", "AccessDenied", {403, 400, 403}},
-    {AWS_UNKNOWN_OP, "UnknownOperationException", "InvalidAction", {404, 400, 400}},
-    {AWS_THROTTLED, "ThrottlingException", "Throttling", {429, 400, 400}},
-    {AWS_TOO_LARGE, "RequestEntityTooLargeException", "RequestEntityTooLarge", {413, 413, 413}},
-    {AWS_UNAVAILABLE, "ServiceUnavailableException", "ServiceUnavailable", {503, 503, 503}},
-    {AWS_INTERNAL, "InternalFailure", "InternalFailure", {500, 500, 500}},
+    {AWS_VALIDATION, "ValidationException", "ValidationError", "InvalidArgument",
+	{400, 400, 400, 400}},
+    {AWS_SERIALIZATION, "SerializationException", "MalformedInput", "MalformedXML",
+	{400, 400, 400, 400}},
+    {AWS_ACCESS_DENIED, "AccessDeniedException", "AccessDenied", "AccessDenied",
+	{403, 400, 403, 403}},
+    {AWS_UNKNOWN_OP, "UnknownOperationException", "InvalidAction", "NotImplemented",
+	{404, 400, 400, 501}},
+    {AWS_THROTTLED, "ThrottlingException", "Throttling", "SlowDown", {429, 400, 400, 503}},
+    {AWS_TOO_LARGE, "RequestEntityTooLargeException", "RequestEntityTooLarge", "EntityTooLarge",
+	{413, 413, 413, 400}},
+    {AWS_UNAVAILABLE, "ServiceUnavailableException", "ServiceUnavailable", "ServiceUnavailable",
+	{503, 503, 503, 503}},
+    {AWS_INTERNAL, "InternalFailure", "InternalFailure", "InternalError", {500, 500, 500, 500}},
     {AWS_MISSING_AUTH, "MissingAuthenticationTokenException", "MissingAuthenticationToken",
-	{403, 400, 403}},
-    {AWS_INCOMPLETE_AUTH, "IncompleteSignatureException", "IncompleteSignature", {403, 400, 400}},
-    {AWS_UNKNOWN_KEY, "UnrecognizedClientException", "InvalidClientTokenId", {403, 400, 403}},
-    {AWS_BAD_SIGNATURE, "InvalidSignatureException", "SignatureDoesNotMatch", {403, 400, 403}},
-    {AWS_EXPIRED_TOKEN, "ExpiredTokenException", "ExpiredToken", {403, 400, 403}},
+	"AccessDenied", {403, 400, 403, 403}},
+    {AWS_INCOMPLETE_AUTH, "IncompleteSignatureException", "IncompleteSignature",
+	"AuthorizationHeaderMalformed", {403, 400, 400, 400}},
+    {AWS_UNKNOWN_KEY, "UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId",
+	{403, 400, 403, 403}},
+    {AWS_BAD_SIGNATURE, "InvalidSignatureException", "SignatureDoesNotMatch",
+	"SignatureDoesNotMatch", {403, 400, 403, 403}},
+    {AWS_EXPIRED_TOKEN, "ExpiredTokenException", "ExpiredToken", "ExpiredToken",
+	{403, 400, 403, 400}},
+    {AWS_SKEWED, "InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed",
+	{403, 400, 403, 403}},
+    {AWS_URL_EXPIRED, "InvalidSignatureException", "SignatureDoesNotMatch", "AccessDenied",
+	{403, 400, 403, 403}},
+    {AWS_BAD_URL_AUTH, "IncompleteSignatureException", "IncompleteSignature",
+	"AuthorizationQueryParametersError", {403, 400, 400, 400}},
+    {AWS_UNSUPPORTED_AUTH, "IncompleteSignatureException", "IncompleteSignature", "InvalidRequest",
+	{403, 400, 400, 400}},
+    {AWS_BAD_TOKEN, "UnrecognizedClientException", "InvalidClientTokenId", "InvalidToken",
+	{403, 400, 403, 400}},
+    {AWS_BAD_PAYLOAD_HASH, "InvalidSignatureException", "SignatureDoesNotMatch",
+	"XAmzContentSHA256Mismatch", {403, 400, 403, 400}},
+    {AWS_BAD_DIGEST, "SerializationException", "MalformedInput", "BadDigest", {400, 400, 400, 400}},
+    {AWS_INVALID_DIGEST, "SerializationException", "MalformedInput", "InvalidDigest",
+	{400, 400, 400, 400}},
+    {AWS_INCOMPLETE_BODY, "SerializationException", "MalformedInput", "IncompleteBody",
+	{400, 400, 400, 400}},
+    {AWS_MISSING_LENGTH, "SerializationException", "MalformedInput", "MissingContentLength",
+	{411, 411, 411, 411}},
+    {AWS_WRONG_METHOD, "UnknownOperationException", "InvalidAction", "MethodNotAllowed",
+	{405, 400, 400, 405}},
+    {AWS_BAD_URI, "SerializationException", "MalformedInput", "InvalidURI", {400, 400, 400, 400}},
 };
 
 static const struct common *find_common(int code)
@@ -56,7 +88,8 @@ void aws_fault_find(const struct aws_route *route, int code, struct aws_fault *r
 	common = find_common(code);
 	if (!common)
 		common = find_common(AWS_INTERNAL);
-	*ret = (struct aws_fault){common->name, common->wire, "message",
+	*ret = (struct aws_fault){common->name,
+	    route->protocol == AWS_REST_XML ? common->xml : common->wire, "message",
 	    common->status[route->protocol], common->status[0] < 500, false, NULL};
 }
 

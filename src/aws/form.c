@@ -37,11 +37,30 @@ static int real_number(const char *text, double *ret, struct err *e)
 	return 0;
 }
 
+/* "Sun, 06 Nov 1994 08:49:37 GMT" */
+static bool http_date(const char *text, int64_t *ret)
+{
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	unsigned day, year, hour, minute, second;
+	char month[4], iso[TIME_ISO_SIZE], rest;
+	const char *at;
+
+	if (sscanf(text, "%*3[A-Za-z], %2u %3[A-Za-z] %4u %2u:%2u:%2u GMT%c", &day, month, &year,
+		&hour, &minute, &second, &rest) != 6)
+		return false;
+	at = strlen(month) == 3 ? strstr(months, month) : NULL;
+	if (!at || (at - months) % 3)
+		return false;
+	snprintf(iso, sizeof(iso), "%04u-%02u-%02uT%02u:%02u:%02uZ", year,
+	    (unsigned)(at - months) / 3 + 1, day, hour, minute, second);
+	return time_parse_iso(str_from(iso), ret);
+}
+
 static int date(const char *text, int64_t *ret, struct err *e)
 {
 	double seconds;
 
-	if (time_parse_iso(str_from(text), ret))
+	if (time_parse_iso(str_from(text), ret) || http_date(text, ret))
 		return 0;
 	if (real_number(text, &seconds, e) < 0 || !(seconds > -1e12 && seconds < 1e12))
 		return bad_value(e, text, "a Timestamp");
@@ -69,8 +88,7 @@ static int bytes(struct arena *a, const char *text, struct str *ret, struct err 
 	return 0;
 }
 
-/* text lives in the arena. */
-static int scalar(
+int aws_scalar(
     struct arena *a, const struct aws_shape *s, const char *text, void *storage, struct err *e)
 {
 	switch (s->type) {
@@ -226,7 +244,7 @@ static int structure(struct query *q, const struct aws_shape *s, const char *pre
 
 	for (unsigned i = 0; i < s->field_count; i++) {
 		const struct aws_field *f = &s->fields[i];
-		int r = join(q, name, prefix, f->wire);
+		int r = join(q, name, prefix, f->xml);
 
 		if (r == 0 && present(q->params, name))
 			r = value(q, f->shape, name, aws_make_member(q->arena, f, storage));
@@ -251,13 +269,14 @@ static size_t count_items(struct query *q, const char *prefix)
 	}
 }
 
+/* A flattened list is named after its items, so that its own name is that of each. */
 static int list(struct query *q, const struct aws_shape *s, const char *prefix, void *storage)
 {
 	struct aws_list *l = storage;
 	char items_name[PREFIX_MAX], name[PREFIX_MAX], number[24];
 	size_t count;
 	char *items;
-	int r = join(q, items_name, prefix, "member");
+	int r = join(q, items_name, prefix, s->value_name);
 
 	if (r < 0)
 		return r;
@@ -281,7 +300,7 @@ static int map_entry(struct query *q, const struct aws_shape *s, const char *pre
 {
 	char name[PREFIX_MAX];
 	const char *key;
-	int r = join(q, name, prefix, "key");
+	int r = join(q, name, prefix, s->key_name);
 
 	if (r < 0)
 		return r;
@@ -289,7 +308,7 @@ static int map_entry(struct query *q, const struct aws_shape *s, const char *pre
 	if (!key)
 		return fail(q->e, AWS_SERIALIZATION, "Parameter %.100s is missing", name);
 	*(const char **)(void *)entry = key;
-	r = join(q, name, prefix, "value");
+	r = join(q, name, prefix, s->value_name);
 	if (r < 0)
 		return r;
 	if (!present(q->params, name))
@@ -307,6 +326,8 @@ static int map(struct query *q, const struct aws_shape *s, const char *prefix, v
 
 	if (r < 0)
 		return r;
+	if (!present(q->params, items_name))
+		snprintf(items_name, sizeof(items_name), "%s", prefix); /* flattened */
 	count = count_items(q, items_name);
 	entries = arena_alloc(q->arena, max_size(count * s->stride, 1));
 	for (size_t i = 0; i < count; i++) {
@@ -335,7 +356,7 @@ static int value(struct query *q, const struct aws_shape *s, const char *name, v
 	case AWS_MAP: r = map(q, s, name, storage); break;
 	default:
 		text = aws_params_get(q->params, name);
-		r = text ? scalar(q->arena, s, text, storage, q->e)
+		r = text ? aws_scalar(q->arena, s, text, storage, q->e)
 			 : fail(q->e, AWS_SERIALIZATION, "Parameter %.100s has no value", name);
 	}
 	q->depth--;
@@ -350,7 +371,7 @@ int aws_decode_query(struct arena *a, const struct aws_shape *in, const struct a
 	return structure(&q, in, "", storage);
 }
 
-/* ---- rest-json: URI, query string, headers ---- */
+/* ---- the REST protocols: URI, query string, headers ---- */
 
 static int from_label(struct arena *a, const struct aws_field *f, const struct aws_route *route,
     void *storage, struct err *e)
@@ -362,23 +383,115 @@ static int from_label(struct arena *a, const struct aws_field *f, const struct a
 			continue;
 		text = decode_text(a, route->labels[i].value, false);
 		if (!text)
-			return fail(e, AWS_SERIALIZATION, "The path is not percent-encoded UTF-8");
-		return scalar(a, f->shape, text, aws_make_member(a, f, storage), e);
+			return fail(e, AWS_BAD_URI, "The path is not percent-encoded UTF-8");
+		return aws_scalar(a, f->shape, text, aws_make_member(a, f, storage), e);
 	}
 	return 0;
+}
+
+/* "ETag, Checksum" */
+static int header_list(
+    struct arena *a, const struct aws_shape *s, struct str v, void *storage, struct err *e)
+{
+	struct aws_list *l = storage;
+	size_t count = 1;
+	char *items;
+
+	for (size_t i = 0; i < v.len; i++)
+		count += v.ptr[i] == ',';
+	items = arena_alloc(a, count * s->stride);
+	*l = (struct aws_list){count, items};
+	while (v.ptr) {
+		struct str item = str_trim(str_cut(&v, ','));
+
+		if (aws_scalar(a, s->value, arena_strndup(a, item.ptr, item.len), items, e) < 0)
+			return -EINVAL;
+		items += s->stride;
+	}
+	return 0;
+}
+
+/* HTTP has a condition ignored whose date it cannot read. */
+static bool is_condition(const struct aws_field *f)
+{
+	return f->shape->type == AWS_TIMESTAMP && str_has_prefix(str_from(f->wire), "If-");
 }
 
 static int from_header(struct arena *a, const struct aws_field *f, const struct http_request *r,
     void *storage, struct err *e)
 {
 	struct str v = http_header(r, f->wire);
+	int64_t when;
 
-	if (!v.ptr)
+	if (!v.ptr || (!v.len && f->shape->type != AWS_STRING))
 		return 0;
 	if (!utf8_valid(v))
 		return fail(e, AWS_SERIALIZATION, "Header %s is not UTF-8", f->wire);
-	return scalar(
+	if (is_condition(f) && date(arena_strndup(a, v.ptr, v.len), &when, e) < 0)
+		return 0;
+	if (f->shape->type == AWS_LIST)
+		return header_list(a, f->shape, v, aws_make_member(a, f, storage), e);
+	return aws_scalar(
 	    a, f->shape, arena_strndup(a, v.ptr, v.len), aws_make_member(a, f, storage), e);
+}
+
+static bool below(struct str name, struct str prefix)
+{
+	return name.len > prefix.len && str_eq_nocase((struct str){name.ptr, prefix.len}, prefix);
+}
+
+/* Small letters, without the prefix. */
+static const char *map_key(struct arena *a, struct str name, size_t prefix)
+{
+	char *key = arena_strndup(a, name.ptr + prefix, name.len - prefix);
+
+	for (char *p = key; *p; p++)
+		if (*p >= 'A' && *p <= 'Z')
+			*p += 'a' - 'A';
+	return key;
+}
+
+struct pair {
+	const char *key, *value;
+};
+
+/* All headers that begin with the prefix, as a map of strings; a name sent twice has its values
+ * joined. */
+static int from_headers(struct arena *a, const struct aws_field *f, const struct http_request *r,
+    void *storage, struct err *e)
+{
+	struct str prefix = str_from(f->wire);
+	struct aws_list *l;
+	struct pair *pairs;
+	size_t count = 0;
+
+	for (size_t i = 0; i < r->header_count; i++)
+		count += below(r->headers[i].name, prefix);
+	if (!count)
+		return 0;
+	check(f->shape->stride == sizeof(*pairs));
+	pairs = arena_array(a, count, struct pair);
+	l = aws_make_member(a, f, storage);
+	*l = (struct aws_list){0, pairs};
+	for (size_t i = 0; i < r->header_count; i++) {
+		struct str name = r->headers[i].name, v = r->headers[i].value;
+		const char *key;
+		size_t at = 0;
+
+		if (!below(name, prefix))
+			continue;
+		if (!utf8_valid(v))
+			return fail(e, AWS_SERIALIZATION, "Header %.*s is not UTF-8",
+			    (int)min_size(name.len, 100), name.ptr);
+		key = map_key(a, name, prefix.len);
+		while (at < l->count && strcmp(pairs[at].key, key))
+			at++;
+		if (at == l->count)
+			pairs[l->count++] = (struct pair){key, arena_strndup(a, v.ptr, v.len)};
+		else
+			pairs[at].value = arena_printf(a, "%s,%.*s", pairs[at].value, STR_FMT(v));
+	}
+	return 0;
 }
 
 static int from_query(struct arena *a, const struct aws_field *f, const struct aws_params *p,
@@ -393,12 +506,12 @@ static int from_query(struct arena *a, const struct aws_field *f, const struct a
 	if (first == end)
 		return 0;
 	if (f->shape->type != AWS_LIST)
-		return scalar(
+		return aws_scalar(
 		    a, f->shape, p->items[first].value, aws_make_member(a, f, storage), e);
 	l = aws_make_member(a, f, storage);
 	items = arena_alloc(a, (end - first) * f->shape->stride);
 	for (size_t i = first; i < end; i++) {
-		int r = scalar(a, f->shape->value, p->items[i].value,
+		int r = aws_scalar(a, f->shape->value, p->items[i].value,
 		    items + (i - first) * f->shape->stride, e);
 
 		if (r < 0)
@@ -411,8 +524,11 @@ static int from_query(struct arena *a, const struct aws_field *f, const struct a
 int aws_decode_http(struct arena *a, const struct aws_shape *in, const struct http_request *r,
     const struct aws_route *route, void *storage, struct err *e)
 {
-	struct aws_params p;
+	struct aws_params p = {0};
 	int result = aws_params_parse(a, r->query, STR_NULL, &p, e);
+
+	if (result < 0 && route->protocol == AWS_REST_XML)
+		return fail(e, AWS_BAD_URI, "%s", "Couldn't parse the specified URI.");
 
 	for (unsigned i = 0; i < in->field_count && result == 0; i++) {
 		const struct aws_field *f = &in->fields[i];
@@ -421,8 +537,14 @@ int aws_decode_http(struct arena *a, const struct aws_shape *in, const struct ht
 		case AWS_IN_URI: result = from_label(a, f, route, storage, e); break;
 		case AWS_IN_QUERY: result = from_query(a, f, &p, storage, e); break;
 		case AWS_IN_HEADER: result = from_header(a, f, r, storage, e); break;
+		case AWS_IN_HEADERS: result = from_headers(a, f, r, storage, e); break;
 		default: break;
 		}
+	}
+	if (result < 0 && route->protocol == AWS_REST_XML && e->code == AWS_SERIALIZATION) {
+		struct err why = *e;
+
+		return fail(e, AWS_VALIDATION, "%s", why.msg); /* it is no XML that is malformed */
 	}
 	return result;
 }

@@ -1,6 +1,7 @@
 /*
  * Which operation is it? The signature's scope names the service; without one, X-Amz-Target or the
- * path does. rest-json by method and URI template, json by target, query by Action and Version.
+ * path does. rest-json by method and URI template, json by target, query by Action and Version;
+ * rest-xml in route_xml.c.
  */
 #include "aws/aws_int.h"
 
@@ -173,8 +174,79 @@ static void route_target(const struct aws_registered *g, struct str target, stru
 		ret->op = find_op(g->service, target);
 }
 
-void aws_route_head(
-    struct aws *a, const struct http_request *r, struct str scope_service, struct aws_route *ret)
+static struct str hooked_path(
+    const struct aws_registered *g, const struct http_request *r, struct arena *arena)
+{
+	return g->hooks && g->hooks->path ? g->hooks->path(g->ctx, r, arena) : STR_NULL;
+}
+
+static void route_in(struct aws_route *ret, const struct aws_registered *g, struct arena *arena,
+    const struct http_request *r, struct str target)
+{
+	choose(ret, g);
+	switch (ret->protocol) {
+	case AWS_REST_JSON: route_rest(g, r, ret); break;
+	case AWS_REST_XML:
+		if (!ret->path.ptr)
+			ret->path = hooked_path(g, r, arena);
+		if (!ret->path.ptr)
+			ret->path = r->path;
+		aws_route_rest_xml(g->service, r, ret);
+		break;
+	case AWS_JSON:
+		if (target.ptr)
+			route_target(g, target, ret);
+		else if (g->service->query_compatible)
+			ret->protocol = AWS_QUERY;
+		break;
+	default: break;
+	}
+}
+
+/* The service that takes what nobody else claims. */
+static const struct aws_registered *unclaimed(struct aws *a)
+{
+	for (size_t i = 0; i < a->service_count; i++)
+		if (a->services[i].service->unclaimed)
+			return &a->services[i];
+	return NULL;
+}
+
+static bool is_form(const struct http_request *r)
+{
+	struct str query = r->query;
+
+	if (str_is(r->method, "POST"))
+		return str_has_prefix(
+		    http_header(r, "Content-Type"), "application/x-www-form-urlencoded");
+	while (query.len)
+		if (str_has_prefix(str_cut(&query, '&'), "Action="))
+			return true;
+	return false;
+}
+
+/* Unsigned, without a target: a bucket's host tells, or the path, or the form in the body. */
+static void route_unsigned(
+    struct aws *a, struct arena *arena, const struct http_request *r, struct aws_route *ret)
+{
+	const struct aws_registered *g = unclaimed(a);
+
+	if (g)
+		ret->path = hooked_path(g, r, arena);
+	if (!ret->path.ptr) {
+		if (by_path(a, r, ret))
+			return;
+		if (is_form(r) || (!g && str_is(r->path, "/"))) {
+			ret->protocol = AWS_QUERY;
+			return;
+		}
+	}
+	if (g)
+		route_in(ret, g, arena, r, STR_NULL);
+}
+
+void aws_route_head(struct aws *a, struct arena *arena, const struct http_request *r,
+    struct str scope_service, struct aws_route *ret)
 {
 	struct str target = http_header(r, "X-Amz-Target"), rest = target;
 	const struct aws_registered *g = NULL;
@@ -185,18 +257,10 @@ void aws_route_head(
 	else if (target.ptr)
 		g = by_target(a, str_cut(&rest, '.'));
 	ret->protocol = target.ptr ? AWS_JSON : AWS_REST_JSON;
-	if (!g) {
-		/* Unsigned: the path tells, or else the form in the body. */
-		if (!scope_service.ptr && !target.ptr && !by_path(a, r, ret) &&
-		    str_is(r->path, "/"))
-			ret->protocol = AWS_QUERY;
-		return;
-	}
-	choose(ret, g);
-	if (ret->protocol == AWS_REST_JSON)
-		route_rest(g, r, ret);
-	else if (ret->protocol == AWS_JSON && target.ptr)
-		route_target(g, target, ret);
+	if (g)
+		route_in(ret, g, arena, r, target);
+	else if (!scope_service.ptr && !target.ptr)
+		route_unsigned(a, arena, r, ret);
 }
 
 void aws_route_form(struct aws *a, const struct aws_params *p, struct aws_route *route)
@@ -206,9 +270,11 @@ void aws_route_form(struct aws *a, const struct aws_params *p, struct aws_route 
 	for (size_t i = 0; i < a->service_count && !route->service; i++) {
 		const struct aws_service *s = a->services[i].service;
 
-		if (s->protocol == AWS_QUERY && version && strcmp(s->version, version) == 0)
+		if ((s->protocol == AWS_QUERY || s->query_compatible) && version &&
+		    strcmp(s->version, version) == 0)
 			choose(route, &a->services[i]);
 	}
+	route->protocol = AWS_QUERY;
 	if (route->service && action && version && strcmp(route->service->version, version) == 0)
 		route->op = find_op(route->service, str_from(action));
 }
@@ -219,6 +285,9 @@ int aws_unknown_op(
 	if (route->protocol == AWS_QUERY)
 		return fail(e, AWS_UNKNOWN_OP, "Could not find operation %.100s for version %.40s",
 		    name ? name : "(no Action given)", version ? version : "NO_VERSION_SPECIFIED");
+	if (route->protocol == AWS_REST_XML && !route->op)
+		return fail(e, AWS_WRONG_METHOD,
+		    "The specified method is not allowed against this resource.");
 	if (!route->service)
 		return fail(e, AWS_UNKNOWN_OP,
 		    "This server does not have the service that the request is for.");

@@ -32,6 +32,11 @@ void sigv4_hmac_hex(const uint8_t key[32], struct str data, char ret[SIGV4_HEX])
 	hex_encode(mac, sizeof(mac), ret);
 }
 
+void sigv4_text_signature(const uint8_t key[32], struct str text, char ret[SIGV4_HEX])
+{
+	sigv4_hmac_hex(key, text, ret);
+}
+
 static void sha256(struct str data, uint8_t ret[32])
 {
 	check(EVP_Digest(data.ptr ? data.ptr : "", data.len, ret, NULL, EVP_sha256(), NULL) == 1);
@@ -56,6 +61,11 @@ struct sigv4_hash *sigv4_hash_new(void)
 	h->ctx = EVP_MD_CTX_new();
 	check(h->ctx && EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) == 1);
 	return h;
+}
+
+void sigv4_hash_restart(struct sigv4_hash *h)
+{
+	check(EVP_DigestInit_ex(h->ctx, NULL, NULL) == 1);
 }
 
 void sigv4_hash_add(struct sigv4_hash *h, const void *data, size_t len)
@@ -95,8 +105,7 @@ static int incomplete(struct err *e, const char *what)
 	return SIGV4_INCOMPLETE;
 }
 
-/* "AKID/20150830/us-east-1/iam/aws4_request"; an access key id has no slash. */
-static bool parse_scope(struct str scope, struct sigv4_auth *ret)
+bool sigv4_parse_scope(struct str scope, struct sigv4_auth *ret)
 {
 	ret->access_key_id = str_cut(&scope, '/');
 	ret->date = str_cut(&scope, '/');
@@ -128,7 +137,7 @@ static int parse_header(struct str value, struct sigv4_auth *ret, struct err *e)
 		struct str part = str_trim(str_cut(&rest, ',')), name = str_cut(&part, '=');
 
 		if (str_is(name, "Credential"))
-			scope_ok = parse_scope(part, ret);
+			scope_ok = sigv4_parse_scope(part, ret);
 		else if (str_is(name, "SignedHeaders"))
 			ret->signed_headers = part;
 		else if (str_is(name, "Signature"))
@@ -146,8 +155,7 @@ static int parse_header(struct str value, struct sigv4_auth *ret, struct err *e)
 	return 0;
 }
 
-/* Decoded value of a query parameter; ptr NULL when absent. */
-static struct str parameter(struct arena *a, struct str query, const char *name)
+struct str sigv4_parameter(struct arena *a, struct str query, const char *name)
 {
 	while (query.ptr) {
 		struct str v = str_cut(&query, '&'), n = str_cut(&v, '=');
@@ -166,23 +174,38 @@ static struct str parameter(struct arena *a, struct str query, const char *name)
 static int parse_presigned(
     struct arena *a, const struct sigv4_request *r, struct sigv4_auth *ret, struct err *e)
 {
-	struct str expires = parameter(a, r->query, "X-Amz-Expires");
+	struct str expires = sigv4_parameter(a, r->query, "X-Amz-Expires");
 
-	if (!str_is(parameter(a, r->query, "X-Amz-Algorithm"), ALGORITHM))
+	if (!str_is(sigv4_parameter(a, r->query, "X-Amz-Algorithm"), ALGORITHM))
 		return incomplete(e, "X-Amz-Algorithm must be AWS4-HMAC-SHA256.");
-	if (!parse_scope(parameter(a, r->query, "X-Amz-Credential"), ret))
+	if (!sigv4_parse_scope(sigv4_parameter(a, r->query, "X-Amz-Credential"), ret))
 		return incomplete(
 		    e, "X-Amz-Credential must have exactly 5 slash-delimited elements.");
-	ret->signed_headers = parameter(a, r->query, "X-Amz-SignedHeaders");
-	ret->signature = parameter(a, r->query, "X-Amz-Signature");
-	ret->time = parameter(a, r->query, "X-Amz-Date");
-	ret->token = parameter(a, r->query, "X-Amz-Security-Token");
+	ret->signed_headers = sigv4_parameter(a, r->query, "X-Amz-SignedHeaders");
+	ret->signature = sigv4_parameter(a, r->query, "X-Amz-Signature");
+	ret->time = sigv4_parameter(a, r->query, "X-Amz-Date");
+	ret->token = sigv4_parameter(a, r->query, "X-Amz-Security-Token");
 	ret->presigned = true;
 	if (!str_to_int64(expires, 1, SIGV4_EXPIRES_MAX_S, &ret->expires_s))
 		return incomplete(e, "X-Amz-Expires must be a number from 1 to 604800.");
 	if (!ret->signed_headers.len)
 		return incomplete(e, "X-Amz-SignedHeaders is missing.");
 	return check_parts(ret, e);
+}
+
+static int unsupported(struct err *e)
+{
+	err_set(e, EPERM,
+	    "The authorization mechanism you have provided is not supported. Please use "
+	    "AWS4-HMAC-SHA256.");
+	return SIGV4_UNSUPPORTED;
+}
+
+/* A URL presigned with version 2. */
+static bool old_signature(struct arena *a, const struct sigv4_request *r)
+{
+	return r->query.len && sigv4_parameter(a, r->query, "AWSAccessKeyId").ptr &&
+	       sigv4_parameter(a, r->query, "Signature").ptr;
 }
 
 int sigv4_parse(
@@ -193,11 +216,12 @@ int sigv4_parse(
 	int result;
 
 	if (!authorization.ptr) {
-		if (!parameter(a, r->query, "X-Amz-Signature").ptr)
-			return SIGV4_UNSIGNED;
+		if (!r->query.len || !sigv4_parameter(a, r->query, "X-Amz-Signature").ptr)
+			return old_signature(a, r) ? unsupported(e) : SIGV4_UNSIGNED;
 		result = parse_presigned(a, r, &auth, e);
+		result = result == SIGV4_INCOMPLETE ? SIGV4_BAD_URL : result;
 	} else if (!str_has_prefix(authorization, ALGORITHM " ")) {
-		return incomplete(e, "Authorization must be signed with AWS4-HMAC-SHA256.");
+		return unsupported(e);
 	} else {
 		auth.time = header(r, "X-Amz-Date");
 		auth.token = header(r, "X-Amz-Security-Token");
@@ -225,7 +249,7 @@ int sigv4_check_time(const struct sigv4_auth *auth, int64_t now_ms, struct err *
 			err_set(e, EPERM,
 			    "Signature expired: %.*s is now earlier than %s (%s - 15 min.)",
 			    STR_FMT(auth->time), edge, now);
-		return SIGV4_EXPIRED;
+		return auth->presigned ? SIGV4_EXPIRED : SIGV4_SKEWED;
 	}
 	if (auth->time_ms > now_ms + SIGV4_SKEW_MS) {
 		time_format_amz(now_ms, now);
@@ -233,7 +257,7 @@ int sigv4_check_time(const struct sigv4_auth *auth, int64_t now_ms, struct err *
 		err_set(e, EPERM,
 		    "Signature not yet current: %.*s is still later than %s (%s + 15 min.)",
 		    STR_FMT(auth->time), edge, now);
-		return SIGV4_EXPIRED;
+		return auth->presigned ? SIGV4_EXPIRED : SIGV4_SKEWED;
 	}
 	return 0;
 }

@@ -35,16 +35,26 @@ struct sigv4_auth {
 enum {
 	SIGV4_UNSIGNED = -1101,   /* no signature at all */
 	SIGV4_INCOMPLETE = -1102, /* a broken one: e says how */
-	SIGV4_EXPIRED = -1103,
+	SIGV4_EXPIRED = -1103,    /* a presigned URL */
 	SIGV4_MISMATCH = -1104,
+	SIGV4_SKEWED = -1105,      /* its time is too far from ours */
+	SIGV4_BAD_URL = -1106,     /* a broken one in a presigned URL: e says how */
+	SIGV4_UNSUPPORTED = -1107, /* not AWS4-HMAC-SHA256 */
 };
 
 /* Read the Authorization header, or the X-Amz-* parameters of a presigned URL. 0,
- * SIGV4_UNSIGNED or SIGV4_INCOMPLETE. */
+ * SIGV4_UNSIGNED, SIGV4_INCOMPLETE, SIGV4_BAD_URL or SIGV4_UNSUPPORTED. */
 int sigv4_parse(
     struct arena *a, const struct sigv4_request *r, struct sigv4_auth *ret, struct err *e);
 
-/* Is the time within ±15 minutes, or a presigned URL within its life? 0 or SIGV4_EXPIRED. */
+/* "AKID/20150830/us-east-1/iam/aws4_request" (an access key id has no slash) into its parts. */
+bool sigv4_parse_scope(struct str scope, struct sigv4_auth *ret);
+
+/* Decoded value of a query parameter; ptr NULL when absent. */
+struct str sigv4_parameter(struct arena *a, struct str query, const char *name);
+
+/* Is the time within ±15 minutes, or a presigned URL within its life? 0, SIGV4_SKEWED or
+ * SIGV4_EXPIRED. */
 int sigv4_check_time(const struct sigv4_auth *auth, int64_t now_ms, struct err *e);
 
 /* Are Host and every x-amz-* header covered by the signature? 0 or SIGV4_INCOMPLETE. */
@@ -76,8 +86,11 @@ bool sigv4_equal(const char computed[SIGV4_HEX], struct str sent);
 
 /* SHA-256 of a body, at once or piece by piece; lower-case hex. */
 void sigv4_sha256_hex(struct str data, char ret[SIGV4_HEX]);
+/* The signature of a text as a whole: of the policy in a POST form. */
+void sigv4_text_signature(const uint8_t key[32], struct str text, char ret[SIGV4_HEX]);
 struct sigv4_hash;
 struct sigv4_hash *sigv4_hash_new(void);
+void sigv4_hash_restart(struct sigv4_hash *h);
 void sigv4_hash_add(struct sigv4_hash *h, const void *data, size_t len);
 void sigv4_hash_end(struct sigv4_hash *h, char ret[SIGV4_HEX]);
 void sigv4_hash_free(struct sigv4_hash *h);
@@ -93,6 +106,19 @@ enum sigv4_payload {
 	SIGV4_PAYLOAD_INVALID,
 };
 enum sigv4_payload sigv4_payload_kind(struct str payload_hash);
+
+/* Piece by piece. auth must outlive it; key, which is copied, is NULL when signatures are not to be
+ * checked. */
+struct sigv4_chunks;
+struct sigv4_chunks *sigv4_chunks_new(
+    enum sigv4_payload kind, const struct sigv4_auth *auth, const uint8_t *key);
+void sigv4_chunks_free(struct sigv4_chunks *c);
+/* Consume from *in: 1 with *ret being the next data (a slice of *in), 0 when *in is used up, else
+ * SIGV4_INCOMPLETE (malformed) or SIGV4_MISMATCH. Data is proved only by what follows it. */
+int sigv4_chunks_next(struct sigv4_chunks *c, struct str *in, struct str *ret, struct err *e);
+/* Nothing more arrives: is it complete, and all of it proved? */
+int sigv4_chunks_end(const struct sigv4_chunks *c, struct err *e);
+struct str sigv4_chunks_trailer(const struct sigv4_chunks *c, const char *name);
 
 /* Replace the chunked body by what it carries. key is NULL when signatures are not to be checked.
  * 0, SIGV4_INCOMPLETE (malformed) or SIGV4_MISMATCH; the body is then in no useful state. */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "http/http.h"
 
@@ -10,7 +11,10 @@ static struct {
 	char headers[8192]; /* "name: value\n"… */
 	struct buf body;
 	bool streaming, ended, aborted;
+	int64_t length;
 	void (*on_drain)(struct http_request *r);
+	bool paused; /* the request's body */
+	const char *trailer;
 } answer;
 
 static void keep_head(unsigned status, const struct http_header *headers, size_t count)
@@ -39,7 +43,7 @@ void http_reply_start(struct http_request *r, unsigned status, const struct http
     size_t header_count, int64_t length, void (*on_drain)(struct http_request *r))
 {
 	(void)r;
-	(void)length;
+	answer.length = length;
 	keep_head(status, headers, header_count);
 	answer.streaming = true;
 	answer.on_drain = on_drain;
@@ -62,6 +66,40 @@ void http_reply_abort(struct http_request *r)
 {
 	(void)r;
 	answer.aborted = true;
+}
+
+void http_reply_file(struct http_request *r, unsigned status, const struct http_header *headers,
+    size_t header_count, int fd, uint64_t offset, uint64_t length)
+{
+	char *out;
+
+	(void)r;
+	keep_head(status, headers, header_count);
+	out = buf_reserve(&answer.body, length + 1);
+	check(pread(fd, out, length, (off_t)offset) == (ssize_t)length);
+	out[length] = '\0';
+	buf_commit(&answer.body, length + 1);
+	close(fd);
+}
+
+void http_request_pause(struct http_request *r)
+{
+	(void)r;
+	answer.paused = true;
+}
+
+void http_request_resume(struct http_request *r)
+{
+	(void)r;
+	answer.paused = false;
+}
+
+/* One value for every name. */
+struct str http_trailer(const struct http_request *r, const char *name)
+{
+	(void)r;
+	(void)name;
+	return str_from(answer.trailer);
 }
 
 struct str http_header(const struct http_request *r, const char *name)

@@ -4,9 +4,8 @@
 
 #undef fail /* of cmocka; ours is in aws.h */
 
-#include "http_fake.h"
+#include "aws_rig.h"
 
-#include "aws/aws_int.h"
 #include "aws/aws_tables.h"
 #include "aws/eventstream.h"
 #include "base/time.h"
@@ -18,44 +17,10 @@
 
 #define ID "0d5c9b6e-4f3a-4e57-9b1c-1f2e3d4c5b6a"
 
-static struct aws *aws;
-static struct loop *loop;
 static struct call *waiting;
 static unsigned stops;
 
 /* ---- sending ---- */
-
-static struct http_request request;
-static struct arena arena;
-static struct http_header headers[16];
-
-/* lines: "Name: value\n"…; the request stays open when a handler waits. */
-static void send(const char *method, const char *target, const char *lines, struct str body)
-{
-	struct str rest = str_from(lines);
-	char *text;
-
-	arena_done(&arena);
-	answer.replies = 0;
-	answer.streaming = answer.ended = answer.aborted = false;
-	request = (struct http_request){.arena = &arena, .headers = headers};
-	text = arena_strdup(&arena, target);
-	request.method = str_from(arena_strdup(&arena, method));
-	request.target = str_from(text);
-	request.query = request.target;
-	request.path = str_cut(&request.query, '?');
-	while (rest.len) {
-		struct str value = str_cut(&rest, '\n'), name = str_cut(&value, ':');
-
-		headers[request.header_count++] = (struct http_header){name, str_trim(value)};
-	}
-	aws_on_head(aws, &request);
-	if (answer.replies)
-		return;
-	buf_append_str(&request.body, body);
-	aws_on_body(&request, body.ptr, body.len);
-	aws_on_request(&request);
-}
 
 static void rest(const char *method, const char *target, const char *body)
 {
@@ -73,13 +38,6 @@ static void json(const char *target, const char *body)
 static void query(const char *body)
 {
 	send("POST", "/", "Content-Type: application/x-www-form-urlencoded\n", str_from(body));
-}
-
-/* Until the worker that decodes is through. */
-static void settle(void)
-{
-	for (unsigned i = 0; i < 1000 && !answer.replies; i++)
-		loop_turn(loop, 100);
 }
 
 static void expect(unsigned status, const char *body)
@@ -715,11 +673,9 @@ static int setup(void **state)
 {
 	static const struct aws_config config = {
 	    .dev = true, .account = "123456789012", .region = "us-east-1"};
-	struct err e;
 
 	(void)state;
-	loop = loop_new(1, &e);
-	aws = aws_new(loop, &config);
+	start_engine(&config);
 	aws_service_add(aws, &lambda_service, NULL);
 	aws_service_add(aws, &logs_service, NULL);
 	aws_service_add(aws, &sts_service, NULL);
@@ -731,10 +687,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	aws_free(aws);
-	loop_free(loop);
-	arena_done(&arena);
-	buf_done(&answer.body);
+	stop_engine();
 	return 0;
 }
 

@@ -117,10 +117,10 @@ static void time_has_two_edges(void **state)
 	(void)state;
 	assert_int_equal(sigv4_check_time(&auth, NOW_MS + SIGV4_SKEW_MS, &e), 0);
 	assert_int_equal(sigv4_check_time(&auth, NOW_MS - SIGV4_SKEW_MS, &e), 0);
-	assert_int_equal(sigv4_check_time(&auth, NOW_MS + SIGV4_SKEW_MS + 1000, &e), SIGV4_EXPIRED);
+	assert_int_equal(sigv4_check_time(&auth, NOW_MS + SIGV4_SKEW_MS + 1000, &e), SIGV4_SKEWED);
 	assert_string_equal(e.msg, "Signature expired: 20150830T123600Z is now earlier than "
 				   "20150830T123601Z (20150830T125101Z - 15 min.)");
-	assert_int_equal(sigv4_check_time(&auth, NOW_MS - SIGV4_SKEW_MS - 1000, &e), SIGV4_EXPIRED);
+	assert_int_equal(sigv4_check_time(&auth, NOW_MS - SIGV4_SKEW_MS - 1000, &e), SIGV4_SKEWED);
 	assert_string_equal(e.msg,
 	    "Signature not yet current: 20150830T123600Z is still later than "
 	    "20150830T123559Z (20150830T122059Z + 15 min.)");
@@ -152,7 +152,8 @@ static void broken_signatures_are_incomplete(void **state)
 		struct sigv4_auth auth;
 		struct err e = ERR_INIT;
 
-		assert_int_equal(sigv4_parse(&arena, &r, &auth, &e), SIGV4_INCOMPLETE);
+		assert_int_equal(
+		    sigv4_parse(&arena, &r, &auth, &e), i ? SIGV4_INCOMPLETE : SIGV4_UNSUPPORTED);
 		assert_true(strlen(e.msg) > 10);
 	}
 }
@@ -332,7 +333,7 @@ static void forged_requests_do_not_pass(void **state)
 	    {.is_unsigned = true,
 		.extra = H("Authorization", "Bearer x"),
 		.status = 400,
-		.expect = "must be signed with AWS4-HMAC-SHA256"},
+		.expect = "Please use AWS4-HMAC-SHA256."},
 	};
 	struct aws *aws = aws_new(NULL, &config);
 

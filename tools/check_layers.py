@@ -19,6 +19,8 @@ AUTH = STORE | {"auth"}
 BOX = SPAWN | LOGS | {"runtime"}
 RUNTIME = HTTP
 INVOKE = BOX | RUNTIME | STORE | METER | {"box"}
+TARGET = STORE
+INVOKE = BOX | RUNTIME | STORE | METER | TARGET | {"box", "target"}
 AWS = HTTP | {"gen"}
 SERVICE = INVOKE | AUTH | AWS | {"invoke", "aws"}
 ALLOWED = {
@@ -33,6 +35,7 @@ ALLOWED = {
     "auth": STORE | {"aws"},
     "runtime": RUNTIME,
     "box": BOX,
+    "target": TARGET,
     "invoke": INVOKE,
     "service": SERVICE | {"source"},
     "source": INVOKE | {"invoke", "queue", "target"},

@@ -18,6 +18,16 @@ import zipfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("MAYFLY_BUILD", ROOT / "build"))
 
+ROWS = []
+
+
+def row(name, goal, better):
+    """Register a measurement: a function of the number of rounds that returns values and a note."""
+    def add(function):
+        ROWS.append((name, goal, better, function))
+        return function
+    return add
+
 
 def median(values):
     return statistics.median(values)
@@ -179,6 +189,31 @@ def wrk(url, connections, seconds, headers=(), script=None):
             name = text.lstrip("0123456789.")
             p50 = float(text[:-len(name)]) * unit[name]
     return rate, p50
+
+
+def load(*arguments):
+    """Operations per second and the median in microseconds, by bench/load.c."""
+    out = subprocess.run([BUILD / "bench" / "mayfly-load", *map(str, arguments)], check=True,
+                         capture_output=True, text=True).stdout.split()
+    return float(out[0]), float(out[1])
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_port(port, process=None, seconds=60):
+    deadline = time.time() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.time() > deadline or (process and process.poll() is not None):
+                raise RuntimeError(f"nothing listens on port {port}") from None
+            time.sleep(0.05)
 
 
 def cpu_us(pid):

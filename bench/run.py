@@ -13,18 +13,7 @@ import tempfile
 import time
 
 import lab
-from lab import median
-
-ROWS = []
-
-
-def row(name, goal, better):
-    """Register a measurement: a function of the number of rounds that returns ratios and a note."""
-    def add(function):
-        ROWS.append((name, goal, better, function))
-        return function
-    return add
-
+from lab import ROWS, median, row
 
 # ---- warm ----
 
@@ -271,6 +260,10 @@ def get_function(rounds):
         for _ in range(max(rounds, 5)):
             rates.append(lab.wrk(server.url + path, 1, 1, script=script)[0])
     return rates, "per second, not a ratio"
+
+
+import queues  # noqa: E402  further rows, in the order of the table
+import storage  # noqa: E402
 
 
 # ---- the table ----

@@ -18,7 +18,6 @@ SPAWN = LOOP | {"spawn", "init"}
 AUTH = STORE | {"auth"}
 BOX = SPAWN | LOGS | {"runtime"}
 RUNTIME = HTTP
-INVOKE = BOX | RUNTIME | STORE | METER | {"box"}
 TARGET = STORE
 INVOKE = BOX | RUNTIME | STORE | METER | TARGET | {"box", "target"}
 AWS = HTTP | {"gen"}

@@ -46,6 +46,7 @@ class Invoke {
 	constructor(frame) {
 		this.sequence = frame.sequence;
 		this.requestId = frame.requestId;
+		this.writer = frame.streams ? new channel.PieceWriter(frame.sequence, frame.requestId) : null;
 		this.settle = null;
 		this.ended = false;
 		this.failed = false;
@@ -115,7 +116,7 @@ function readExtra(context, text) {
 
 function start(handler, streaming, event, context, invoke) {
 	const value = streaming
-		? runStreaming(handler, event, context)
+		? runStreaming(handler, event, context, invoke.writer)
 		: handler(event, context, (error, result) => invoke.callback(context, error, result));
 	if (typeof value?.then === 'function') {
 		value.then(
@@ -177,6 +178,8 @@ async function serve(handler, streaming) {
 function die(error, title, code) {
 	if (loading) {
 		failInit(error, title, code);
+	} else if (current?.writer?.busy) {
+		current.writer.idle().then(() => die(error, title, code));
 	} else {
 		if (current) answerError(error, title);
 		else printError(title, error, printable(error));

@@ -1,6 +1,6 @@
 // The framed channel to core: descriptors 3 and 4, blocking reads and writes, no net.Socket (an event-loop
 // round trip per message costs more than the message). Layout: ../README.md, src/runtime/frame.h.
-import { readSync, writeSync } from 'node:fs';
+import { readSync, write, writeSync } from 'node:fs';
 
 export const INIT = 1;
 export const INVOKE = 2;
@@ -9,6 +9,7 @@ export const READY = 17;
 export const INIT_ERROR = 18;
 export const RESULT = 19;
 export const ERROR = 20;
+export const PIECE = 21;
 export const PAYLOAD_MAX = 6 * 1024 * 1024 + 100;
 
 const EVENTS = 3;
@@ -17,6 +18,7 @@ const HEADER = 128;
 const FRAME_MAX = HEADER + 65535 + PAYLOAD_MAX;
 const ROOM = 128 * 1024;
 const LARGE = 1024 * 1024;
+const PIECE_MAX = 256 * 1024;
 
 let input = Buffer.allocUnsafeSlow(ROOM);
 let start = 0;
@@ -29,6 +31,7 @@ export const frame = {
 	kind: 0,
 	sequence: 0,
 	timeout: 0,
+	streams: false, // the answer may go out in pieces
 	requestId: '',
 	traceId: '',
 	extra: '',
@@ -89,6 +92,7 @@ export function next() {
 	const extra = input.readUInt16LE(start + 6);
 	const body = start + HEADER + extra;
 	frame.kind = input[start + 4];
+	frame.streams = input[start + 5] !== 0;
 	frame.sequence = input.readUInt32LE(start + 8);
 	frame.timeout = input.readUInt32LE(start + 12);
 	frame.requestId = input.latin1Slice(start + 16, start + 52);
@@ -128,4 +132,56 @@ export function send(kind, sequence, requestId, payload, errorType) {
 	out.fill(0, 52, HEADER);
 	if (errorType) out.latin1Write(errorType.replace(/[^\x21-\x7e]/g, '?'), 52, 76);
 	writeAll(ANSWERS, out, 0, HEADER + length);
+}
+
+// The writing end of an answer that streams. Pieces are written by libuv's threads, so that the
+// program runs on while core, whose client may be slow, does not take them.
+export class PieceWriter {
+	busy = false;
+	onIdle = null;
+
+	constructor(sequence, requestId) {
+		this.sequence = sequence;
+		this.requestId = requestId;
+	}
+
+	// buffers: what to send, in as few pieces as go; done() when all of it has been taken.
+	send(buffers, contentType, done) {
+		const body = buffers.length === 1 ? buffers[0] : Buffer.concat(buffers);
+		const pieces = Math.max(1, Math.ceil(body.length / PIECE_MAX));
+		const out = Buffer.allocUnsafe(body.length + pieces * HEADER);
+		let at = 0;
+		for (let i = 0; i < pieces; i++) {
+			const piece = body.subarray(i * PIECE_MAX, (i + 1) * PIECE_MAX);
+			out.fill(0, at, at + HEADER);
+			out.writeUInt32LE(HEADER + piece.length, at);
+			out[at + 4] = PIECE;
+			out.writeUInt32LE(this.sequence, at + 8);
+			out.latin1Write(this.requestId, at + 16);
+			out.latin1Write(contentType.replace(/[^\x20-\x7e]/g, '?'), at + 52, 76);
+			piece.copy(out, at + HEADER);
+			at += HEADER + piece.length;
+		}
+		this.busy = true;
+		this.#write(out, 0, done);
+	}
+
+	#write(out, from, done) {
+		write(ANSWERS, out, from, out.length - from, null, (error, n) => {
+			if (error?.code === 'EPIPE') process.exit(0);
+			if (error && error.code !== 'EAGAIN' && error.code !== 'EINTR') throw error;
+			if (error) setTimeout(() => this.#write(out, from, done), 1);
+			else if (from + n < out.length) this.#write(out, from + n, done);
+			else {
+				this.busy = false;
+				this.onIdle?.();
+				done();
+			}
+		});
+	}
+
+	// When no piece is half written: the channel is free for another frame.
+	async idle() {
+		while (this.busy) await new Promise((done) => (this.onIdle = done));
+	}
 }

@@ -1,11 +1,13 @@
-// awslambda.streamifyResponse: handlers that write to a stream. What they write is gathered and
-// becomes one answer. A stream with an HTTP prelude (HttpResponseStream.from) becomes the object
-// {statusCode, headers, cookies, body, isBase64Encoded} that function URLs understand.
+// awslambda.streamifyResponse: handlers that write to a stream. If the caller takes the answer as it
+// comes, it leaves in pieces; otherwise it is gathered, and a stream with an HTTP prelude
+// (HttpResponseStream.from) becomes the object {statusCode, headers, cookies, body,
+// isBase64Encoded} that function URLs understand.
 import { Writable } from 'node:stream';
 import { PAYLOAD_MAX } from './channel.mjs';
 import { RuntimeError } from './errors.mjs';
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
+const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
 const HTTP = 'application/vnd.awslambda.http-integration-response';
 
 export function isStreaming(handler) {
@@ -13,14 +15,17 @@ export function isStreaming(handler) {
 }
 
 class ResponseStream extends Writable {
-	chunks = [];
-	size = 0;
 	contentType = 'application/octet-stream';
 	prelude = null;
 
 	setContentType(type) {
-		this.contentType = type;
+		this.contentType = String(type);
 	}
+}
+
+class GatheredStream extends ResponseStream {
+	chunks = [];
+	size = 0;
 
 	_write(chunk, encoding, done) {
 		this.size += chunk.length;
@@ -40,6 +45,36 @@ class ResponseStream extends Writable {
 	}
 }
 
+class LiveStream extends ResponseStream {
+	constructor(writer, options) {
+		super(options);
+		this.writer = writer;
+	}
+
+	#send(chunks, done) {
+		if (this.prelude) chunks = [Buffer.from(JSON.stringify(this.prelude)), Buffer.alloc(8), ...chunks];
+		this.prelude = null;
+		this.writer.send(chunks, this.contentType, done);
+	}
+
+	_write(chunk, encoding, done) {
+		this.#send([chunk], done);
+	}
+
+	_writev(chunks, done) {
+		this.#send(chunks.map(({ chunk }) => chunk), done);
+	}
+
+	_final(done) {
+		if (this.prelude) this.#send([], done);
+		else done();
+	}
+
+	answer() {
+		return '';
+	}
+}
+
 export function tooLarge() {
 	const error = new RuntimeError(
 		'',
@@ -49,14 +84,21 @@ export function tooLarge() {
 	return error;
 }
 
-// Run a streaming handler until its stream has ended; returns the bytes or text of the answer.
-export async function runStreaming(handler, event, context) {
-	const stream = new ResponseStream();
+// Run a streaming handler until its stream has ended; returns what is left to answer: nothing if it
+// has left by the writer.
+export async function runStreaming(handler, event, context, writer) {
+	const options = { highWaterMark: handler[HIGH_WATER_MARK] };
+	const stream = writer ? new LiveStream(writer, options) : new GatheredStream(options);
 	const ended = new Promise((done, fail) => stream.once('finish', done).once('error', fail));
 	ended.catch(() => {});
-	await handler(event, stream, context);
-	if (!stream.writableEnded && !stream.destroyed) stream.end();
-	await ended;
+	try {
+		await handler(event, stream, context);
+		if (!stream.writableEnded && !stream.destroyed) stream.end();
+		await ended;
+	} catch (error) {
+		await writer?.idle();
+		throw error;
+	}
 	return stream.answer();
 }
 
@@ -64,7 +106,7 @@ export function installStreaming() {
 	globalThis.awslambda = {
 		streamifyResponse(handler, options) {
 			handler[STREAMING] = 'response';
-			if (options?.highWaterMark) handler[Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark')] = options.highWaterMark;
+			if (options?.highWaterMark) handler[HIGH_WATER_MARK] = options.highWaterMark;
 			return handler;
 		},
 		HttpResponseStream: {

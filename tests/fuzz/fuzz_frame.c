@@ -13,7 +13,8 @@
 
 struct play {
 	struct runtime *rt;
-	int answers, broken;
+	int answers, broken, streams;
+	bool paused;
 };
 
 static void on_event(void *ctx)
@@ -31,7 +32,7 @@ static void on_answer(void *ctx, struct runtime_answer *a)
 {
 	struct play *p = ctx;
 
-	check(!p->broken && ++p->answers <= 3);
+	check(!p->broken && !p->paused && ++p->answers <= 3);
 	check(a->request_id[35] == '0' + p->answers);
 	check(buf_len(a->payload) <= FRAME_PAYLOAD_MAX);
 	if (p->answers == 2)
@@ -45,8 +46,25 @@ static void on_broken(void *ctx, const char *why)
 	check(why && !p->broken++);
 }
 
+static void on_stream(void *ctx, struct str content_type)
+{
+	struct play *p = ctx;
+
+	/* The second event only may be answered in pieces. */
+	check(!p->broken && p->answers == 1 && !p->streams++ && content_type.len <= 76);
+}
+
+static void on_piece(void *ctx, struct str data)
+{
+	struct play *p = ctx;
+
+	check(p->streams == 1 && !p->paused && data.len <= FRAME_PIECE_MAX);
+	p->paused = data.len & 1;
+	runtime_pause(p->rt, p->paused);
+}
+
 static const struct runtime_handler handler = {
-    on_event, on_event, on_init_error, on_answer, on_broken};
+    on_event, on_event, on_init_error, on_answer, on_broken, on_stream, on_piece};
 
 static void honest(struct loop *l, int box, uint8_t kind)
 {
@@ -63,6 +81,7 @@ static void send_events(struct runtime *rt)
 	for (char n = '1'; n <= '3'; n++) {
 		memcpy(ev.request_id, ID, sizeof(ID));
 		ev.request_id[35] = n;
+		ev.stream = n == '2';
 		runtime_send(rt, &ev);
 	}
 }
@@ -84,6 +103,11 @@ static void play(struct loop *l, struct play *p, int box, const uint8_t *data, s
 		    0)
 			break;
 		check(loop_turn(l, 0) >= 0);
+		if (p->paused) {
+			p->paused = false;
+			runtime_pause(p->rt, false);
+			check(loop_turn(l, 0) >= 0);
+		}
 	}
 }
 

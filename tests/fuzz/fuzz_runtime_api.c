@@ -17,7 +17,7 @@
 struct play {
 	struct runtime *rt;
 	unsigned answers;
-	bool failed;
+	bool failed, streams, paused;
 };
 
 static void send_event(struct play *p)
@@ -30,6 +30,7 @@ static void send_event(struct play *p)
 
 	snprintf(ev.request_id, sizeof(ev.request_id), "aaaaaaaa-0000-4000-8000-0000000000%02u",
 	    p->answers % 100);
+	ev.stream = p->answers % 2;
 	runtime_send(p->rt, &ev);
 }
 
@@ -52,6 +53,8 @@ static void on_answer(void *ctx, struct runtime_answer *a)
 
 	check((unsigned)atoi(a->request_id + 34) == p->answers % 100);
 	check(buf_len(a->payload) <= FRAME_PAYLOAD_MAX);
+	check(!p->paused);
+	p->streams = false;
 	p->answers++;
 	send_event(p);
 }
@@ -62,7 +65,25 @@ static void on_broken(void *ctx, const char *why)
 	check(*why);
 }
 
-static const struct runtime_handler handler = {NULL, on_ready, on_init_error, on_answer, on_broken};
+static void on_stream(void *ctx, struct str content_type)
+{
+	struct play *p = ctx;
+
+	check(p->answers % 2 && !p->streams && content_type.len <= 32768);
+	p->streams = true;
+}
+
+static void on_piece(void *ctx, struct str data)
+{
+	struct play *p = ctx;
+
+	check(p->streams && !p->paused && data.len);
+	p->paused = data.len & 1;
+	runtime_pause(p->rt, p->paused);
+}
+
+static const struct runtime_handler handler = {
+    NULL, on_ready, on_init_error, on_answer, on_broken, on_stream, on_piece};
 
 static int listen_anywhere(struct sockaddr_un *address, socklen_t *len)
 {
@@ -84,7 +105,7 @@ static void drain(int fd)
 		;
 }
 
-static void play(struct loop *l, const int *fds, const uint8_t *data, size_t size)
+static void play(struct loop *l, struct play *p, const int *fds, const uint8_t *data, size_t size)
 {
 	int fd = fds[0];
 
@@ -93,8 +114,13 @@ static void play(struct loop *l, const int *fds, const uint8_t *data, size_t siz
 		size_t n = mark ? (size_t)(mark - data) - at : size - at;
 
 		send(fd, data + at, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-		for (int i = 0; i < 4; i++)
+		for (int i = 0; i < 4; i++) {
 			check(loop_turn(l, 0) >= 0);
+			if (p->paused) {
+				p->paused = false;
+				runtime_pause(p->rt, false);
+			}
+		}
 		drain(fd);
 		at += n;
 		if (at + 1 < size)
@@ -120,7 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(connect(fds[i], (struct sockaddr *)&address, len) == 0);
 	}
 	send_event(&p);
-	play(l, fds, data, size);
+	play(l, &p, fds, data, size);
 	for (int i = 0; i < CONNECTIONS; i++)
 		close(fds[i]);
 	check(loop_turn(l, 0) >= 0);

@@ -16,7 +16,7 @@ import unittest
 
 RUNTIMES = pathlib.Path(os.environ.get("MAYFLY_RUNTIMES", pathlib.Path(__file__).resolve().parents[2] / "runtimes"))
 LAYOUT = struct.Struct("<IBBHII36s76s")
-INIT, INVOKE, WARM, READY, INIT_ERROR, RESULT, ERROR = 1, 2, 16, 17, 18, 19, 20
+INIT, INVOKE, WARM, READY, INIT_ERROR, RESULT, ERROR, PIECE = 1, 2, 16, 17, 18, 19, 20, 21
 MAX = 6 * 1024 * 1024 + 100
 ID = "01234567-89ab-4def-8123-456789abcd%02x"
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:live"
@@ -64,9 +64,9 @@ class Box:
         os.close(fd)
         box.close()
 
-    def send(self, kind, payload=b"", sequence=0, request_id="", trace="", extra=b"", timeout=0):
+    def send(self, kind, payload=b"", sequence=0, request_id="", trace="", extra=b"", timeout=0, flags=0):
         size = 128 + len(extra) + len(payload)
-        head = LAYOUT.pack(size, kind, 0, len(extra), sequence, timeout, request_id.encode(), trace.encode())
+        head = LAYOUT.pack(size, kind, flags, len(extra), sequence, timeout, request_id.encode(), trace.encode())
         self.core.sendall(head + extra + payload)
 
     def receive(self):
@@ -89,13 +89,13 @@ class Box:
         self.send(INIT, json.dumps(init).encode())
         return self.receive()
 
-    def event(self, payload, extra=None, trace=TRACE, timeout=3000):
+    def event(self, payload, extra=None, trace=TRACE, timeout=3000, flags=0):
         self.sequence += 1
         if extra is None and self.sequence == 1:
             extra = {"arn": ARN}
         extra = json.dumps(extra).encode() if extra else b""
         data = payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode()
-        self.send(INVOKE, data, self.sequence, ID % self.sequence, trace, extra, timeout)
+        self.send(INVOKE, data, self.sequence, ID % self.sequence, trace, extra, timeout, flags)
         return self.sequence
 
     def invoke(self, payload=None, **more):
@@ -104,6 +104,19 @@ class Box:
         assert frame is not None, f"the box has gone\n{self.text()}"
         assert frame.sequence == number and frame.id == ID % number and frame.clean
         return frame
+
+    def stream(self, payload=None):
+        """Invoke by somebody who takes pieces: those, with the times at which they came, and the end."""
+        number = self.event(payload, flags=1)
+        pieces, times = [], []
+        while True:
+            frame = self.receive()
+            assert frame is not None, f"the box has gone\n{self.text()}"
+            assert frame.sequence == number and frame.id == ID % number and frame.clean
+            if frame.kind != PIECE:
+                return pieces, times, frame
+            pieces.append(frame)
+            times.append(time.monotonic())
 
     def text(self):
         self.log.seek(0)
@@ -395,6 +408,60 @@ export const handler = awslambda.streamifyResponse(async (event, stream, context
         self.assertEqual(self.error(box.invoke({"large": 1}))["errorType"], "Function.ResponseSizeTooLarge")
         self.assertEqual(box.invoke({"never": 1}).payload, b"")
         self.assertEqual(box.invoke({}).payload, b"one two")
+
+    def test_live_streaming(self):
+        box = self.ready(
+            "index.handler",
+            {
+                "index.mjs": """
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+export const handler = awslambda.streamifyResponse(async (event, stream, context) => {
+  if (event.type) stream.setContentType(event.type);
+  if (event.http) stream = awslambda.HttpResponseStream.from(stream, { statusCode: 201 });
+  if (event.early) throw new Error('early');
+  if (event.escape) { stream.write(Buffer.alloc(4 << 20)); setTimeout(() => { throw new Error('escaped'); }); await sleep(1000); }
+  if (event.empty) { stream.end(); return; }
+  stream.write('one'); await sleep(100); stream.write(Buffer.from('two'));
+  if (event.fail) throw new Error('midway');
+  for (let i = 0; i < (event.large ?? 0); i++) if (!stream.write(Buffer.alloc(1 << 20, i))) await new Promise((done) => stream.once('drain', done));
+  if (event.ticks) { let n = 0; const timer = setInterval(() => n++, 10); stream.write(Buffer.alloc(2 << 20)); await sleep(300); clearInterval(timer); stream.write(`${n}`); }
+  stream.end();
+});"""
+            },
+        )
+        pieces, times, last = box.stream({})
+        self.assertEqual([p.payload for p in pieces], [b"one", b"two"])
+        self.assertGreater(times[1] - times[0], 0.08)
+        self.assertEqual((last.kind, last.payload, pieces[0].type), (RESULT, b"", "application/octet-stream"))
+        pieces, _, last = box.stream({"type": "text/x; a=" + "b" * 100})
+        self.assertEqual(pieces[0].type, ("text/x; a=" + "b" * 100)[:76])
+        for event, rest in (({"http": 1}, b"onetwo"), ({"http": 1, "empty": 1}, b"")):
+            pieces, _, last = box.stream(event)
+            self.assertEqual(b"".join(p.payload for p in pieces), b'{"statusCode":201}' + bytes(8) + rest)
+            self.assertEqual(pieces[0].type, "application/vnd.awslambda.http-integration-response")
+        pieces, _, last = box.stream({"empty": 1})
+        self.assertEqual((pieces, last.kind), ([], RESULT))
+        pieces, _, last = box.stream({"early": 1})
+        self.assertEqual((pieces, last.kind, last.json()["errorMessage"]), ([], ERROR, "early"))
+        pieces, _, last = box.stream({"fail": 1})
+        self.assertEqual(b"".join(p.payload for p in pieces)[:3], b"one")
+        self.assertEqual((last.kind, last.json()["errorMessage"]), (ERROR, "midway"))
+        pieces, _, last = box.stream({"large": 20})
+        body = b"".join(p.payload for p in pieces)
+        self.assertEqual(body, b"onetwo" + b"".join(bytes([i]) * (1 << 20) for i in range(20)))
+        self.assertLessEqual(max(len(p.payload) for p in pieces), 1 << 20)
+        # While nobody reads, the program's timers run on.
+        box.event({"ticks": 1}, flags=1)
+        time.sleep(0.6)
+        body = b""
+        while (frame := box.receive()).kind == PIECE:
+            body += frame.payload
+        self.assertGreater(int(body[6 + (2 << 20) :]), 10)
+        # What escapes while a piece is half written is told after it.
+        pieces, _, last = box.stream({"escape": 1})
+        self.assertEqual(sum(len(p.payload) for p in pieces), 4 << 20)
+        self.assertEqual((last.kind, last.json()["errorMessage"]), (ERROR, "escaped"))
+        self.assertEqual(box.exit_code(), 129)
 
     def test_background_work(self):
         box = self.js(

@@ -14,7 +14,7 @@ export const PAYLOAD_MAX = 6 * 1024 * 1024 + 100;
 
 const EVENTS = 3;
 const ANSWERS = 4;
-const HEADER = 128;
+const HEADER = 160;
 const FRAME_MAX = HEADER + 65535 + PAYLOAD_MAX;
 const ROOM = 128 * 1024;
 const LARGE = 1024 * 1024;
@@ -130,7 +130,7 @@ export function send(kind, sequence, requestId, payload, errorType) {
 	if (requestId) out.latin1Write(requestId, 16);
 	else out.fill(0, 16, 52);
 	out.fill(0, 52, HEADER);
-	if (errorType) out.latin1Write(errorType.replace(/[^\x21-\x7e]/g, '?'), 52, 76);
+	if (errorType) out.latin1Write(errorType.replace(/[^\x21-\x7e]/g, '?'), 52, 108);
 	writeAll(ANSWERS, out, 0, HEADER + length);
 }
 
@@ -158,7 +158,7 @@ export class PieceWriter {
 			out[at + 4] = PIECE;
 			out.writeUInt32LE(this.sequence, at + 8);
 			out.latin1Write(this.requestId, at + 16);
-			out.latin1Write(contentType.replace(/[^\x20-\x7e]/g, '?'), at + 52, 76);
+			out.latin1Write(contentType.replace(/[^\x20-\x7e]/g, '?'), at + 52, 108);
 			piece.copy(out, at + HEADER);
 			at += HEADER + piece.length;
 		}

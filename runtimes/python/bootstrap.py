@@ -23,12 +23,12 @@ del sys.path[0]
 INIT, INVOKE = 1, 2
 WARM, READY, INIT_ERROR, RESULT, ERROR = 16, 17, 18, 19, 20
 EVENTS, ANSWERS = 3, 4
-HEADER = 128
+HEADER = 160
 PAYLOAD_MAX = 6 * 1024 * 1024 + 100
 FRAME_MAX = HEADER + 65535 + PAYLOAD_MAX
 ROOM = 128 * 1024
 # length, kind, flags, extra, sequence, time-out, request id, trace id (in errors: the type)
-LAYOUT = struct.Struct("<IBBHII36s76s")
+LAYOUT = struct.Struct("<IBBHII36s108s")
 
 
 class Channel:
@@ -81,7 +81,7 @@ class Channel:
         return kind, sequence, timeout, request_id, trace_id, extra, payload
 
     def send(self, kind, sequence=0, request_id=b"", payload=b"", error_type=""):
-        kind_of_error = error_type.encode("ascii", "replace")[:76]
+        kind_of_error = error_type.encode("ascii", "replace")[:108]
         header = LAYOUT.pack(HEADER + len(payload), kind, 0, 0, sequence, 0, request_id, kind_of_error)
         data = memoryview(header + payload)
         while data:

@@ -181,13 +181,13 @@ static void release(struct invoke *iv, struct invocation *n)
 	list_push_front(&iv->spare, &n->node);
 }
 
-void invoke_trace_id(char out[77])
+void invoke_trace_id(char out[INVOKE_TRACE_SIZE])
 {
 	char random[25], parent[17];
 
 	rand_hex(random, 24);
 	rand_hex(parent, 16);
-	snprintf(out, 77, "Root=1-%08x-%s;Parent=%s;Sampled=0", (unsigned)(time_wall_ms() / 1000),
+	snprintf(out, INVOKE_TRACE_SIZE, "Root=1-%08x-%s;Parent=%s;Sampled=0", (unsigned)(time_wall_ms() / 1000),
 	    random, parent);
 }
 

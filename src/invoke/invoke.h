@@ -19,6 +19,8 @@ struct invoke_function; /* what the versions of one function share: name, reserv
 struct invoke_version;  /* code and configuration that can be run; never changes */
 struct invocation;
 
+#define INVOKE_TRACE_SIZE RUNTIME_TRACE_SIZE
+
 struct invoke_keys {
 	char access_key_id[32];
 	char secret_access_key[64];
@@ -116,7 +118,7 @@ struct invoke_request {
 	struct invoke_version *version;
 	enum meter_kind kind;
 	char request_id[37]; /* empty: made here */
-	char trace_id[77];   /* empty: made here */
+	char trace_id[INVOKE_TRACE_SIZE]; /* empty: made here */
 	const char *arn;     /* as the caller wrote it; copied */
 	struct str client_context;
 	struct buf payload; /* taken, also when refused */
@@ -140,7 +142,7 @@ enum invoke_refusal { INVOKE_ACCEPTED, INVOKE_RESERVED_FULL, INVOKE_ACCOUNT_FULL
 enum invoke_refusal invoke_start(
     struct invoke *iv, struct invoke_request *r, struct invocation **ret);
 /* A trace id in X-Ray's format: the time in hex, then a random part; not sampled. */
-void invoke_trace_id(char out[77]);
+void invoke_trace_id(char out[INVOKE_TRACE_SIZE]);
 /* Between the two calls no pieces come and the function has to wait, while its time runs. Harmless
  * when nothing streams. */
 void invocation_pause(struct invocation *n, bool paused);
@@ -153,7 +155,7 @@ void invocation_forget(struct invocation *n);
 struct invoke_event {
 	struct str account, region, name, qualifier; /* qualifier may be empty */
 	char request_id[37];
-	char trace_id[77];
+	char trace_id[INVOKE_TRACE_SIZE];
 	const char *arn;
 	struct str payload;
 };

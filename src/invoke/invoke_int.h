@@ -86,7 +86,7 @@ struct invocation {
 	struct list node;
 	struct invoke_version *version;
 	enum meter_kind kind;
-	char request_id[37], trace_id[77];
+	char request_id[37], trace_id[INVOKE_TRACE_SIZE];
 	char *arn;
 	struct buf client_context, payload;
 	struct buf *tail; /* NULL: not wanted */

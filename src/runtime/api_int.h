@@ -26,7 +26,7 @@ enum api_state {
 /* An event on its way to the runtime; strings are our own. */
 struct api_event {
 	char request_id[37];
-	char trace_id[77];
+	char trace_id[RUNTIME_TRACE_SIZE];
 	int64_t deadline_ms;
 	bool stream;
 	struct buf arn, client_context, identity, payload;

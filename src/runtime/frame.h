@@ -1,14 +1,14 @@
 /*
  * The framed channel between core and Mayfly's own bootstraps: SOCK_STREAM Unix sockets,
  * in the box descriptor 3 to read from and 4 to write to. Little-endian. Both directions: a
- * 128-byte header, then `extra` bytes, then the payload. docs: reference in runtimes/README.md.
+ * 160-byte header, then `extra` bytes, then the payload. docs: reference in runtimes/README.md.
  * Everything from a box is hostile: length, kind and order are checked before anything is believed.
  */
 #pragma once
 
 #include "base/base.h"
 
-#define FRAME_HEADER_SIZE 128
+#define FRAME_HEADER_SIZE 160
 #define FRAME_PAYLOAD_MAX (6u * 1024 * 1024 + 100) /* Lambda's limit for requests and answers */
 #define FRAME_PIECE_MAX (1024u * 1024)             /* of an answer that streams */
 #define FRAME_FLAG_STREAM 1                        /* INVOKE: the answer may come in pieces */
@@ -39,7 +39,7 @@ struct frame {
 	uint32_t sequence;   /* counts up per channel from 1; an answer carries its invoke's */
 	uint32_t timeout_ms; /* left for this invoke when it starts; 0 in answers */
 	char request_id[36]; /* not NUL-terminated; zeros in FRAME_INIT, WARM, READY */
-	char trace_id[76]; /* NUL-padded; in FRAME_ERROR: the error type; FRAME_PIECE: content type
+	char trace_id[108]; /* NUL-padded; in FRAME_ERROR: the error type; FRAME_PIECE: content type
 			    */
 };
 _Static_assert(sizeof(struct frame) == FRAME_HEADER_SIZE, "the layout is part of the protocol");

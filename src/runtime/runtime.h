@@ -14,9 +14,12 @@ struct runtime_api;
 
 #define RUNTIME_AHEAD_MAX 64 /* events sent and not answered, framed; one over HTTP */
 
+/* X-Ray's header with a lineage, and a NUL: what a frame has room for. */
+#define RUNTIME_TRACE_SIZE 109
+
 struct runtime_event {
 	char request_id[37];
-	char trace_id[77];         /* "" when there is none */
+	char trace_id[RUNTIME_TRACE_SIZE]; /* "" when there is none */
 	const char *arn;           /* as the caller invoked it */
 	struct str client_context; /* JSON, decoded; empty when there is none */
 	struct str identity;       /* JSON for Cognito identity; empty when there is none */

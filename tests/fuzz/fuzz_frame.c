@@ -25,7 +25,7 @@ static void on_event(void *ctx)
 static void on_init_error(void *ctx, struct str type, struct str body)
 {
 	(void)ctx;
-	check(type.len <= 76 && body.len <= FRAME_PAYLOAD_MAX);
+	check(type.len <= 108 && body.len <= FRAME_PAYLOAD_MAX);
 }
 
 static void on_answer(void *ctx, struct runtime_answer *a)
@@ -51,7 +51,7 @@ static void on_stream(void *ctx, struct str content_type)
 	struct play *p = ctx;
 
 	/* The second event only may be answered in pieces. */
-	check(!p->broken && p->answers == 1 && !p->streams++ && content_type.len <= 76);
+	check(!p->broken && p->answers == 1 && !p->streams++ && content_type.len <= 108);
 }
 
 static void on_piece(void *ctx, struct str data)

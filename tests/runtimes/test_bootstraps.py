@@ -15,7 +15,7 @@ import time
 import unittest
 
 RUNTIMES = pathlib.Path(os.environ.get("MAYFLY_RUNTIMES", pathlib.Path(__file__).resolve().parents[2] / "runtimes"))
-LAYOUT = struct.Struct("<IBBHII36s76s")
+LAYOUT = struct.Struct("<IBBHII36s108s")
 INIT, INVOKE, WARM, READY, INIT_ERROR, RESULT, ERROR, PIECE = 1, 2, 16, 17, 18, 19, 20, 21
 MAX = 6 * 1024 * 1024 + 100
 ID = "01234567-89ab-4def-8123-456789abcd%02x"
@@ -65,16 +65,16 @@ class Box:
         box.close()
 
     def send(self, kind, payload=b"", sequence=0, request_id="", trace="", extra=b"", timeout=0, flags=0):
-        size = 128 + len(extra) + len(payload)
+        size = 160 + len(extra) + len(payload)
         head = LAYOUT.pack(size, kind, flags, len(extra), sequence, timeout, request_id.encode(), trace.encode())
         self.core.sendall(head + extra + payload)
 
     def receive(self):
         while True:
-            if len(self.held) >= 128:
+            if len(self.held) >= 160:
                 header = LAYOUT.unpack_from(self.held)
                 if len(self.held) >= header[0]:
-                    payload = bytes(self.held[128 : header[0]])
+                    payload = bytes(self.held[160 : header[0]])
                     del self.held[: header[0]]
                     return Frame(header, payload)
             data = self.core.recv(1 << 20)
@@ -180,7 +180,7 @@ class Case(unittest.TestCase):
     def error(self, frame):
         self.assertEqual(frame.kind, ERROR, frame.payload)
         error = frame.json()
-        self.assertEqual(frame.type, error["errorType"][:76])
+        self.assertEqual(frame.type, error["errorType"][:108])
         return error
 
 
@@ -434,7 +434,7 @@ export const handler = awslambda.streamifyResponse(async (event, stream, context
         self.assertGreater(times[1] - times[0], 0.08)
         self.assertEqual((last.kind, last.payload, pieces[0].type), (RESULT, b"", "application/octet-stream"))
         pieces, _, last = box.stream({"type": "text/x; a=" + "b" * 100})
-        self.assertEqual(pieces[0].type, ("text/x; a=" + "b" * 100)[:76])
+        self.assertEqual(pieces[0].type, ("text/x; a=" + "b" * 100)[:108])
         for event, rest in (({"http": 1}, b"onetwo"), ({"http": 1, "empty": 1}, b"")):
             pieces, _, last = box.stream(event)
             self.assertEqual(b"".join(p.payload for p in pieces), b'{"statusCode":201}' + bytes(8) + rest)

@@ -474,7 +474,7 @@ static void test_short_length(void **state)
 static void test_extra_in_answer(void **state)
 {
 	struct play *p = *state;
-	struct frame f = {.kind = FRAME_WARM, .length = 128, .extra = 5};
+	struct frame f = {.kind = FRAME_WARM, .length = sizeof(f), .extra = 5};
 
 	assert_int_equal(write(p->box, &f, sizeof(f)), sizeof(f));
 	turns(p, 2);

@@ -130,12 +130,10 @@ static int decode_context(struct call *c, const char *text, struct str *ret, str
 	return 0;
 }
 
-static void take_trace(struct call *c, char out[77])
 static void take_trace(struct call *c, char out[INVOKE_TRACE_SIZE])
 {
 	struct str sent = http_header(c->http, "X-Amzn-Trace-Id");
 
-	if (sent.len && sent.len < 77 && utf8_valid(sent)) {
 	if (sent.len && sent.len < INVOKE_TRACE_SIZE && utf8_valid(sent)) {
 		memcpy(out, sent.ptr, sent.len);
 		out[sent.len] = 0;

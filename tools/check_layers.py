@@ -21,17 +21,20 @@ RUNTIME = HTTP
 TARGET = STORE
 INVOKE = BOX | RUNTIME | STORE | METER | TARGET | {"box", "target"}
 AWS = HTTP | {"gen"}
-SERVICE = INVOKE | AUTH | AWS | {"invoke", "aws"}
+DOCS = STORE | AWS | {"aws"}
+SERVICE = INVOKE | AUTH | AWS | {"invoke", "aws", "docs", "queue"}
 ALLOWED = {
     "base": set(),
     "loop": BASE,
     "http": LOOP,
     "store": LOOP,
+    "queue": STORE,
     "logs": STORE,
     "meter": STORE,
     "spawn": LOOP,
     "aws": AWS,
     "auth": STORE | {"aws"},
+    "docs": DOCS,
     "runtime": RUNTIME,
     "box": BOX,
     "target": TARGET,

@@ -31,7 +31,11 @@ struct queue;
 
 /* Blocking, for start-up. NULL and e on failure. */
 struct queues *queues_open(struct loop *l, struct store *s, struct err *e);
-void queues_close(struct queues *q); /* NULL is fine; waiting receivers are told -ECANCELED */
+/* Waiting receivers are told -ECANCELED; what is in flight is written. Nothing is given out from
+ * now on. */
+void queues_stop(struct queues *q);
+/* After queues_stop() and store_close(), whose last callbacks still need it. NULL is fine. */
+void queues_free(struct queues *q);
 
 /* ---- queues ---- */
 
@@ -67,6 +71,9 @@ void queues_each(struct queues *q, struct str account, struct str region, struct
 
 /* What the service in front keeps with a queue (attributes, tags, policy): bytes for the engine. */
 struct str queue_document(const struct queue *q);
+/* The same and the settings with the changes that are being written: what the next change must
+ * build upon. */
+const struct queue_settings *queue_draft(const struct queue *q, struct str *ret_document);
 /* A thing made of the document, dropped by free_fn when that changes. */
 void *queue_cached(const struct queue *q);
 void queue_cache(struct queue *q, void *thing, void (*free_fn)(void *thing));
@@ -168,6 +175,7 @@ int queue_visibility(struct queue *q, struct str receipt, int64_t visibility_ms)
 
 /* ---- moving dead letters back ---- */
 
+/* A queue's task moves what is visible when it starts. */
 enum queue_move_status {
 	QUEUE_MOVE_RUNNING,
 	QUEUE_MOVE_COMPLETED,
@@ -186,8 +194,8 @@ struct queue_move {
 	int64_t moved, to_move, started_ms;
 };
 
-/* -EBUSY: one is running already. -errno: it could not be written. target NULL: to where each came
- * from. The task survives restarts. */
+/* -EBUSY: one is running already. target NULL: to where each came from. The task survives
+ * restarts. */
 int queue_move_start(
     struct queue *source, struct queue *target, int rate, const struct queue_move **ret);
 /* -ENOENT: no such task, -EALREADY: it runs no more. */

@@ -172,3 +172,28 @@ ssize_t store_queue_last(struct store *s, const char *queue, void *id, size_t si
 	pthread_mutex_unlock(&s->read_lock);
 	return len;
 }
+
+int store_queue_each(struct store *s, const char *queue,
+    int (*fn)(void *ctx, struct str id, struct str body), void *ctx, struct err *e)
+{
+	static const char text[] = "SELECT id, body FROM messages WHERE queue = ?1 ORDER BY id";
+	sqlite3_stmt *st = NULL;
+	int r, stop = 0;
+
+	pthread_mutex_lock(&s->read_lock);
+	r = sqlite3_prepare_v2(s->reader, text, -1, &st, NULL);
+	if (r == SQLITE_OK)
+		sqlite3_bind_text(st, 1, queue, -1, SQLITE_STATIC);
+	while (!stop && st && (r = sqlite3_step(st)) == SQLITE_ROW) {
+		struct str id = {sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0)};
+		struct str body = {sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1)};
+
+		stop = fn(ctx, id, body);
+	}
+	if (r != SQLITE_ROW && r != SQLITE_DONE)
+		stop = err_set(e, -store_errno(r), "reading queue %s from the store: %s", queue,
+		    sqlite3_errmsg(s->reader));
+	sqlite3_finalize(st);
+	pthread_mutex_unlock(&s->read_lock);
+	return stop;
+}

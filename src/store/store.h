@@ -104,6 +104,10 @@ void store_receive_after(struct store *s, const char *queue, struct str after, u
 void store_receive_ids(struct store *s, const char *queue, const void *ids, size_t id_len,
     size_t count, void (*fn)(void *ctx, int result, const struct store_message *m, size_t count),
     void *ctx);
+/* All messages of a queue in the order of ids. Blocking: start-up. fn returns 0 to go on; anything
+ * else stops and is returned. */
+int store_queue_each(struct store *s, const char *queue,
+    int (*fn)(void *ctx, struct str id, struct str body), void *ctx, struct err *e);
 /* The highest id in a queue, at most size bytes; returns its length, 0 when the queue is empty, or
  * -errno. Blocking: start-up. */
 ssize_t store_queue_last(struct store *s, const char *queue, void *id, size_t size);

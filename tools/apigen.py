@@ -432,6 +432,8 @@ def emit_service(m, out):
         prefix = "com.amazonaws." + m.meta["endpointPrefix"] + "#"
         out += ["\t.query_compatible = true,", f"\t.error_prefix = {text(prefix)},",
                 f"\t.path_member = {text(m.wire.get('pathMember'))},"]
+    if "missing" in m.wire:
+        out.append(f"\t.missing_error = {error_constant(m, m.wire['missing'])},")
     if m.meta["protocol"] == "rest-xml":
         found = sorted({v for op in m.operations.values() for v in literals(op)})
         out.append(f"\t.literals = {strings(found)},")

@@ -254,22 +254,55 @@ static int validate_document(struct aws_request *q, struct err *e)
 	    text);
 }
 
+static int check_required(struct aws_request *q, struct err *e)
+{
+	const struct aws_shape *in = q->call.op->in;
+
+	for (unsigned i = 0; q->call.service->missing_error && i < in->field_count; i++)
+		if (in->fields[i].required && !aws_member(&in->fields[i], q->in))
+			return fail(e, q->call.service->missing_error,
+			    "The request must contain the parameter %s.", in->fields[i].name);
+	return 0;
+}
+
+static int validate(struct aws_request *q, struct err *e)
+{
+	const struct aws_shape *in = q->call.op->in;
+	const char *text;
+	int r;
+
+	if (!in)
+		return 0;
+	r = q->route.protocol == AWS_REST_XML ? validate_document(q, e) : check_required(q, e);
+	if (r == 0 && aws_validate(&q->arena, in, q->in, &text))
+		r = call_fail(&q->call, e, AWS_VALIDATION, "%s", text);
+	return r;
+}
+
 static void validate_and_run(struct aws_request *q)
 {
-	const struct aws_op *op = q->call.op;
 	struct err e = ERR_INIT;
-	const char *text;
 
-	if (q->route.protocol == AWS_REST_XML && op->in && validate_document(q, &e) < 0) {
+	if (validate(q, &e) < 0)
 		aws_reply_error(q, &e);
-		return;
+	else
+		run(q);
+}
+
+/* A form that is posted to a queue's own address need not name the queue. */
+static void imply_path(struct aws_request *q)
+{
+	const struct aws_shape *in = q->call.op->in;
+	const char *name = q->call.service->path_member;
+
+	for (unsigned i = 0; name && q->http->path.len > 1 && i < in->field_count; i++) {
+		const struct aws_field *f = &in->fields[i];
+		struct str host = http_header(q->http, "Host");
+
+		if (strcmp(f->name, name) == 0 && !aws_member(f, q->in))
+			*(const char **)aws_make_member(&q->arena, f, q->in) = arena_printf(
+			    &q->arena, "http://%.*s%.*s", STR_FMT(host), STR_FMT(q->http->path));
 	}
-	if (op->in && aws_validate(&q->arena, op->in, q->in, &text)) {
-		call_fail(&q->call, &e, AWS_VALIDATION, "%s", text);
-		aws_reply_error(q, &e);
-		return;
-	}
-	run(q);
 }
 
 static int decode(struct aws_request *q, struct err *e)
@@ -278,8 +311,13 @@ static int decode(struct aws_request *q, struct err *e)
 
 	if (!in)
 		return 0;
-	if (q->route.protocol == AWS_QUERY)
-		return aws_decode_query(&q->arena, in, &q->params, q->in, e);
+	if (q->route.protocol == AWS_QUERY) {
+		int r = aws_decode_query(&q->arena, in, &q->params, q->in, e);
+
+		if (r == 0)
+			imply_path(q);
+		return r;
+	}
 	if (q->route.protocol == AWS_REST_XML)
 		return aws_decode_xml(&q->arena, in, buf_str(&q->body), q->in, e);
 	return aws_decode_json(&q->arena, in, buf_str(&q->body), q->in, e);

@@ -136,6 +136,7 @@ struct aws_service {
 	const char *json_version;    /* "1.0", "1.1"; protocol json only */
 	const char *error_prefix;    /* in json, before an error's name; or NULL */
 	const char *path_member;     /* query: the input's member implied by the path; or NULL */
+	int missing_error;           /* for absent required members; 0: a validation error */
 	const char *const *literals; /* rest-xml: of all operations, sorted */
 	uint8_t protocol;
 	bool query_compatible; /* json that is spoken as query too */

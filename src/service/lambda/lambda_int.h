@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "auth/policy.h"
+#include "base/json.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "gen/lambda.h"
@@ -95,8 +96,6 @@ int64_t doc_int(const json_t *doc, const char *key, int64_t absent);
 void doc_set_str(json_t *doc, const char *key, const char *value); /* NULL: removes it */
 void doc_set_int(json_t *doc, const char *key, int64_t value);
 void doc_new_revision(json_t *doc); /* RevisionId */
-/* Is it one JSON value and nothing else? At most 512 levels deep. *ret_at: where it is not. */
-bool json_check(struct str text, size_t *ret_at);
 
 /* ---- name.c: how clients name functions ---- */
 

@@ -21,8 +21,9 @@ RUNTIME = HTTP
 TARGET = STORE
 INVOKE = BOX | RUNTIME | STORE | METER | TARGET | {"box", "target"}
 AWS = HTTP | {"gen"}
-DOCS = STORE | AWS | {"aws"}
-SERVICE = INVOKE | AUTH | AWS | {"invoke", "aws", "docs", "queue"}
+IMAGE = SPAWN | STORE | {"docs"}
+SCHED = IMAGE | LOGS | METER | {"image"}
+SERVICE = INVOKE | AUTH | AWS | SCHED | {"invoke", "aws", "queue", "sched", "source"}
 ALLOWED = {
     "base": set(),
     "loop": BASE,
@@ -34,13 +35,15 @@ ALLOWED = {
     "spawn": LOOP,
     "aws": AWS,
     "auth": STORE | {"aws"},
-    "docs": DOCS,
+    "docs": STORE | {"aws"},
     "runtime": RUNTIME,
     "box": BOX,
     "target": TARGET,
     "invoke": INVOKE,
-    "service": SERVICE | {"source"},
+    "service": SERVICE,
     "source": INVOKE | {"invoke", "queue", "target"},
+    "image": IMAGE,
+    "sched": SCHED,
     "spawner": BASE | {"spawn/wire.h", "spawn/core_fds.h", "init/init.h"},
     "init": BASE,
     "unpack": BASE | {"spawn/wire.h"},

@@ -31,7 +31,6 @@ struct docs_change {
 	struct store *store;
 	struct part *parts;
 	size_t count;
-	struct call *call; /* NULL: none, or its client has gone */
 	void (*done)(void *ctx, int result);
 	void *ctx;
 };
@@ -207,22 +206,6 @@ static void settle(struct docs_change *g, struct part *p, bool good)
 		drop(p->docs, doc);
 }
 
-static void answer(struct call *c, int result)
-{
-	struct err e = ERR_INIT;
-
-	if (result == 0)
-		call_reply(c, 0, NULL);
-	else if (result == -ENOSPC)
-		call_reply(c,
-		    fail(&e, AWS_UNAVAILABLE,
-			"The disk that holds the data is full: free some space and try again."),
-		    &e);
-	else
-		call_reply(
-		    c, fail(&e, AWS_INTERNAL, "The change could not be stored: try again."), &e);
-}
-
 static void on_written(struct store_write *w, int result)
 {
 	struct docs_change *g = container_of(w, struct docs_change, w);
@@ -231,8 +214,6 @@ static void on_written(struct store_write *w, int result)
 		settle(g, &g->parts[i], result == 0);
 	if (result < 0)
 		log_error("storing a change failed: %s", strerror(-result));
-	if (g->call)
-		answer(g->call, result);
 	if (g->done)
 		g->done(g->ctx, result);
 	free(g->parts);
@@ -290,33 +271,6 @@ void docs_commit(struct docs_change *g, void (*done)(void *ctx, int result), voi
 	store_commit(g->store, &g->w);
 }
 
-static void on_stop(struct call *c)
-{
-	struct docs_change *g = c->user;
-
-	g->call = NULL;
-}
-
-int docs_commit_call(struct call *c, struct docs_change *g)
-{
-	g->call = c;
-	c->user = g;
-	call_on_stop(c, on_stop);
-	store_commit(g->store, &g->w);
-	return CALL_PENDING;
-}
-
-int docs_put_call(struct call *c, struct store *s, struct docs *d, const char *key, json_t *doc)
-{
-	struct docs_change *g = docs_change_new(s);
-
-	if (doc)
-		docs_put(g, d, key, doc);
-	else
-		docs_delete(g, d, key);
-	return docs_commit_call(c, g);
-}
-
 /* ---- members ---- */
 
 const char *docs_str(const json_t *doc, const char *name)
@@ -338,34 +292,4 @@ void docs_set(json_t *doc, const char *name, const char *value)
 void docs_set_int(json_t *doc, const char *name, int64_t value)
 {
 	json_object_set_new(doc, name, json_integer(value));
-}
-
-/* ---- pages ---- */
-
-/* Base64, only so that nobody relies on what it says. */
-const char *docs_token(struct call *c, const char *key)
-{
-	size_t len = strlen(key);
-	char *out = arena_alloc(c->arena, BASE64_ENCODED_SIZE(len));
-
-	base64_encode(key, len, out);
-	return out;
-}
-
-bool docs_token_open(struct call *c, const char *token, const char **ret_key)
-{
-	struct str s = str_from(token);
-	char *out;
-	ssize_t len;
-
-	*ret_key = "";
-	if (!token)
-		return true;
-	out = arena_alloc(c->arena, s.len / 4 * 3 + 1);
-	len = base64_decode(s, out);
-	if (len < 0 || memchr(out, 0, (size_t)len))
-		return false;
-	out[len] = '\0';
-	*ret_key = out;
-	return true;
 }

@@ -2,13 +2,13 @@
  * Tables of JSON documents: what most services keep of their resources. All of a table is in memory
  * in the order of its keys; a change is on disk before it is seen. A client may have several
  * changes of one document under way: each is built on what the one before will leave
- * (doc_latest()), and when one fails those behind it fail too. Loop thread.
+ * (doc_latest()), and when one fails those behind it fail too. Knows nothing of API calls: see
+ * docs/call.h. Loop thread.
  */
 #pragma once
 
 #include <jansson.h>
 
-#include "aws/aws.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "store/store.h"
@@ -43,11 +43,6 @@ void docs_delete(struct docs_change *g, struct docs *d, const char *key);
 struct store_write *docs_change_write(struct docs_change *g);
 /* done (may be NULL) gets 0, or -errno and nothing has changed. */
 void docs_commit(struct docs_change *g, void (*done)(void *ctx, int result), void *ctx);
-/* Commit and answer the call with what is in c->out, or with the failure. Returns CALL_PENDING. */
-int docs_commit_call(struct call *c, struct docs_change *g);
-
-/* One document and one call. doc is taken; NULL deletes. */
-int docs_put_call(struct call *c, struct store *s, struct docs *d, const char *key, json_t *doc);
 
 /* ---- members ---- */
 
@@ -55,9 +50,3 @@ const char *docs_str(const json_t *doc, const char *name);       /* NULL when ab
 int64_t docs_int(const json_t *doc, const char *name);           /* 0 when absent */
 void docs_set(json_t *doc, const char *name, const char *value); /* nothing for NULL */
 void docs_set_int(json_t *doc, const char *name, int64_t value);
-
-/* ---- pages: an opaque token that says where the next one begins ---- */
-
-const char *docs_token(struct call *c, const char *key);
-/* "" for NULL. False for what is no token of ours. */
-bool docs_token_open(struct call *c, const char *token, const char **ret_key);

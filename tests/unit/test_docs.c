@@ -1,10 +1,10 @@
 /* Documents: changes of several at once, changes built on one another, failure, reopening; and
  * sealing, which secrets among them need. */
-#include "docs/docs.h" /* before cmocka, which takes the name fail() */
+#include "unit.h"
 
 #include "auth/seal.h"
+#include "docs/docs.h"
 #include "scratch.h"
-#include "unit.h"
 
 struct fixture {
 	struct loop *loop;

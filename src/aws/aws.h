@@ -174,6 +174,16 @@ struct str call_path(const struct call *c);
 int call_authenticate_text(struct call *c, struct str credential, struct str token, struct str text,
     struct str signature, struct err *e);
 
+/* ---- documents of a service's own shapes ----
+ *
+ * A structure as JSON text and back, for services that keep what they were given. Reading validates
+ * no constraint: it was checked when it came in. */
+/* By the model's name ("CORSConfiguration"); NULL: there is none. */
+const struct aws_shape *aws_shape_find(const struct aws_service *s, const char *name);
+void aws_shape_encode(const struct aws_shape *s, const void *storage, struct buf *out);
+/* In the arena; NULL and e for what is not of this shape. */
+void *aws_shape_decode(const struct aws_shape *s, struct str text, struct arena *a, struct err *e);
+
 /* ---- for core ---- */
 
 struct aws;

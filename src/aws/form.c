@@ -417,12 +417,24 @@ static bool is_condition(const struct aws_field *f)
 	return f->shape->type == AWS_TIMESTAMP && str_has_prefix(str_from(f->wire), "If-");
 }
 
+/* "aws-chunked,gzip": the engine takes the first away, so the word goes too. */
+static struct str without_framing(struct str v)
+{
+	struct str rest = v, first = str_trim(str_cut(&rest, ','));
+
+	if (!str_eq_nocase(first, STR("aws-chunked")))
+		return v;
+	return rest.ptr ? str_trim(rest) : STR_NULL;
+}
+
 static int from_header(struct arena *a, const struct aws_field *f, const struct http_request *r,
     void *storage, struct err *e)
 {
 	struct str v = http_header(r, f->wire);
 	int64_t when;
 
+	if (v.ptr && strcasecmp(f->wire, "Content-Encoding") == 0)
+		v = without_framing(v);
 	if (!v.ptr || (!v.len && f->shape->type != AWS_STRING))
 		return 0;
 	if (!utf8_valid(v))

@@ -315,7 +315,8 @@ int s3_put_object(
 {
 	(void)out;
 	assert_null(in->body);
-	snprintf(seen, sizeof(seen), "%s %s %zu %s %s", in->bucket, in->key,
+	snprintf(seen, sizeof(seen), "%s %s %s%zu %s %s", in->bucket, in->key,
+	    in->content_encoding ? in->content_encoding : "",
 	    in->metadata ? in->metadata->count : 0,
 	    in->metadata ? in->metadata->entries[0].key : "",
 	    in->metadata ? in->metadata->entries[0].value : "");
@@ -512,6 +513,12 @@ static void a_body_streams_to_its_handler(void **state)
 	send_data(STR("def"));
 	send_end();
 	assert_string_equal(etag(), "\"6 \"");
+	send_head("PUT", "/b/k", "Content-Length: 6\nContent-Encoding: aws-chunked, gzip\n");
+	assert_string_equal(seen, "b k gzip0  ");
+	aws_on_cancel(&request);
+	send_head("PUT", "/b/k", "Content-Length: 6\nContent-Encoding: aws-chunked\n");
+	assert_string_equal(seen, "b k 0  ");
+	aws_on_cancel(&request);
 	/* Refused with the head. */
 	send_head("PUT", "/absent/k", "Content-Length: 6\n");
 	expect_error(404, "NoSuchBucket");

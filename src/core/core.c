@@ -25,6 +25,7 @@
 #include "service/lambda/lambda.h"
 #include "service/logs/service.h"
 #include "service/sts/sts.h"
+#include "source/source.h"
 #include "spawn/core_fds.h"
 #include "store/store.h"
 
@@ -119,6 +120,9 @@ static int open_data(struct core *c, struct err *e)
 	c->logs = logs_open(c->loop, c->store, logs, e);
 	if (!c->logs)
 		return -EIO;
+	c->queues = queues_open(c->loop, c->store, e);
+	if (!c->queues)
+		return -EIO;
 	c->meter = meter_open(c->loop, usage, access(prices, R_OK) == 0 ? prices : NULL, e);
 	return c->meter ? 0 : -EIO;
 }
@@ -153,6 +157,23 @@ static int open_invoke(struct core *c, struct err *e)
 		return -EIO;
 	invoke.boxes = c->boxes;
 	c->invoke = invoke_new(&invoke);
+	return 0;
+}
+
+static int open_sources(struct core *c, struct err *e)
+{
+	const struct source_options o = {.loop = c->loop,
+	    .store = c->store,
+	    .invoke = c->invoke,
+	    .queues = c->queues,
+	    .targets = c->targets,
+	    .resolve = resolve,
+	    .ctx = c};
+
+	c->sources = sources_open(&o, e);
+	if (!c->sources)
+		return -EIO;
+	lambda_set_sources(c->lambda, c->sources);
 	return 0;
 }
 
@@ -244,20 +265,28 @@ int core_open(struct core *c, struct err *e)
 		r = open_data(c, e);
 	if (r < 0)
 		return r;
+	c->targets = targets_new(c->loop, c->store);
 	c->server = front_open(&c->parts, c->loop);
 	c->box_server = front_open(&c->parts, c->loop);
 	r = open_invoke(c, e);
 	if (r == 0)
 		r = open_services(c, e);
 	if (r == 0)
-		r = open_doors(c, e);
+		r = open_sources(c, e);
 	if (r == 0)
-		invoke_resume(c->invoke);
-	return r;
+		r = open_doors(c, e);
+	if (r < 0)
+		return r;
+	targets_resume(c->targets);
+	invoke_resume(c->invoke);
+	sources_resume(c->sources);
+	return 0;
 }
 
 void core_close(struct core *c)
 {
+	if (c->sources)
+		sources_stop(c->sources);
 	if (c->invoke)
 		invoke_stop(c->invoke);
 	/* Boxes hold listeners of the server, so they go first. */

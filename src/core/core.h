@@ -16,6 +16,9 @@ struct core {
 	    *box_server; /* the AWS endpoints of boxes: they cannot use up `server` */
 	struct boxes *boxes;
 	struct invoke *invoke;
+	struct queues *queues;
+	struct targets *targets;
+	struct sources *sources;
 	struct lambda *lambda;
 	struct logs_service *logs_service;
 	struct sts *sts;

@@ -13,6 +13,7 @@
 #include "store/store.h"
 
 struct lambda;
+struct sources;
 
 struct lambda_options {
 	struct loop *loop;
@@ -32,6 +33,8 @@ struct lambda *lambda_open(const struct lambda_options *o, struct err *e);
 void lambda_close(struct lambda *l);
 /* The engine that checks the signatures of AWS_IAM function URLs. */
 void lambda_set_engine(struct lambda *l, struct aws *a);
+/* The event source mappings that its operations are about; before the first call of one. */
+void lambda_set_sources(struct lambda *l, struct sources *s);
 
 /* Which interpreters there are: options ("node=20.20.2:/usr/bin/node") first, then what is found
  * below /usr. Once, before lambda_open(). -EINVAL and e for an option that makes no sense. */

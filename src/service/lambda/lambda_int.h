@@ -39,6 +39,7 @@ struct lambda {
 	struct lambda_options o;
 	struct spawn *spawn; /* NULL: without one, in tests */
 	struct aws *aws;
+	struct sources *sources; /* event source mappings */
 	char port[8];           /* of o.url */
 	struct map functions;   /* "account/region/name" -> struct function */
 	struct map urls;        /* URL id -> struct item */
@@ -277,6 +278,10 @@ void describe_version(struct call *c, const struct version *v, const char *quali
 const struct lambda_tags *describe_tags(struct call *c, const struct function *f);
 /* Functions of the account and region of the call, by name. */
 struct function **describe_sorted(struct call *c, size_t *ret_count);
+
+/* ---- tags.c ---- */
+
+int tags_check(const struct lambda_tags *tags, struct err *e);
 
 /* ---- version.c ---- */
 

@@ -76,6 +76,11 @@ struct invoke_version *lambda_find_version(
 	return v ? v->run : NULL;
 }
 
+void lambda_set_sources(struct lambda *l, struct sources *s)
+{
+	l->sources = s;
+}
+
 bool lambda_service_allowed(struct lambda *l, struct str account, struct str region,
     struct str name, struct str qualifier, const char *service, const char *source_arn,
     const char *source_account)

@@ -25,7 +25,7 @@ static int commit(struct call *c, struct function *f, json_t *doc)
 	return change_commit(ch);
 }
 
-static int check_tags(const struct lambda_tags *tags, struct err *e)
+int tags_check(const struct lambda_tags *tags, struct err *e)
 {
 	for (size_t i = 0; i < tags->count; i++) {
 		struct str key = str_from(tags->entries[i].key);
@@ -52,7 +52,7 @@ int lambda_tag_resource(struct call *c, const struct lambda_tag_resource_in *in,
 	if (r == 0 && f->busy)
 		return change_wait(c, in, f);
 	if (r == 0)
-		r = check_tags(in->tags, e);
+		r = tags_check(in->tags, e);
 	if (r < 0)
 		return r;
 	doc = function_doc_copy(f);

@@ -360,7 +360,7 @@ static void on_go_on(struct loop_task *t)
 	_cleanup_buf_ struct buf held = c->held;
 
 	c->held = (struct buf)BUF_INIT;
-	if (parse(c, held.mem + held.start, buf_len(&held)))
+	if (parse(c, buf_str(&held).ptr, buf_len(&held)))
 		watch(c);
 }
 

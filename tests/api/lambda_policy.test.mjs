@@ -171,7 +171,6 @@ describe('function URLs', () => {
 		await rejects(send(L.CreateFunctionUrlConfigCommand, { AuthType: 'NONE', Qualifier: '$LATEST' }), 'ValidationException', /qualifier/);
 		await rejects(send(L.CreateFunctionUrlConfigCommand, { AuthType: 'NONE', Qualifier: 'no' }), missing, 'Function does not exist');
 		await rejects(send(L.CreateFunctionUrlConfigCommand, { AuthType: 'OPEN' }), 'ValidationException');
-		await rejects(send(L.UpdateFunctionUrlConfigCommand, { InvokeMode: 'RESPONSE_STREAM' }), invalid, /RESPONSE_STREAM is not supported/);
 		await rejects(send(L.GetFunctionUrlConfigCommand, { FunctionName: 'large' }), missing, nothing);
 		await rejects(send(L.UpdateFunctionUrlConfigCommand, { FunctionName: 'large' }), missing, nothing);
 		await rejects(send(L.DeleteFunctionUrlConfigCommand, { FunctionName: 'large' }), missing, nothing);

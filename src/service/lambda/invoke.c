@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "base/rand.h"
-#include "service/lambda/lambda_int.h"
+#include "service/lambda/invoke_int.h"
 
 #define EVENT_MAX 1048576
 #define CHECK_HERE_MAX 262144 /* larger payloads are checked by a worker */
@@ -19,11 +19,11 @@ struct running {
 	bool old; /* InvokeAsync */
 };
 
-/* Whether a payload is JSON; large ones are looked at by a worker. */
 struct checked {
 	struct loop_work work;
 	struct call *call; /* NULL once the client has gone */
-	const struct lambda_invoke_in *in;
+	const void *in;
+	lambda_dispatch *dispatch;
 	struct buf payload;
 	bool ok;
 	size_t at;
@@ -60,8 +60,8 @@ static int not_runnable(const struct version *v, struct err *e)
 	    state);
 }
 
-static int find(struct call *c, const char *function_name, const char *qualifier, struct ref *ref,
-    struct version **ret, struct err *e)
+int lambda_find_runnable(struct call *c, const char *function_name, const char *qualifier,
+    struct ref *ref, struct version **ret, struct err *e)
 {
 	struct function *f;
 	struct version *v;
@@ -83,8 +83,7 @@ static int find(struct call *c, const char *function_name, const char *qualifier
 
 /* ---- what it is given ---- */
 
-/* known: found out by a worker already; otherwise NULL. */
-static int check_payload(
+int lambda_check_payload(
     struct call *c, struct buf *payload, const struct checked *known, struct err *e)
 {
 	size_t at = known ? known->at : 0;
@@ -109,7 +108,7 @@ static int check_size(const struct buf *payload, size_t max, struct err *e)
 	    "Request must be smaller than %zu bytes for the InvokeFunction operation", max);
 }
 
-static int decode_context(struct call *c, const char *text, struct str *ret, struct err *e)
+int lambda_decode_context(struct call *c, const char *text, struct str *ret, struct err *e)
 {
 	struct str in = str_from(text);
 	char *out;
@@ -130,7 +129,7 @@ static int decode_context(struct call *c, const char *text, struct str *ret, str
 	return 0;
 }
 
-static void take_trace(struct call *c, char out[INVOKE_TRACE_SIZE])
+void lambda_take_trace(struct call *c, char out[INVOKE_TRACE_SIZE])
 {
 	struct str sent = http_header(c->http, "X-Amzn-Trace-Id");
 
@@ -186,7 +185,7 @@ static int send_event(struct call *c, const struct ref *ref, struct buf *payload
 	    .payload = buf_str(payload)};
 
 	memcpy(ev.request_id, c->request_id, sizeof(ev.request_id));
-	take_trace(c, ev.trace_id);
+	lambda_take_trace(c, ev.trace_id);
 	rn->call = c;
 	rn->old = old;
 	rn->payload = *payload;
@@ -208,12 +207,20 @@ static void request_gone(struct call *c)
 	free(rn);
 }
 
-static const char *tail_text(struct call *c, struct str tail)
+const char *lambda_tail_text(struct call *c, struct str tail)
 {
 	char *out = arena_alloc(c->arena, BASE64_ENCODED_SIZE(tail.len));
 
 	base64_encode(tail.ptr, tail.len, out);
 	return out;
+}
+
+int lambda_no_box(struct call *c, const struct invoke_result *result, struct err *e)
+{
+	return fail(e, LAMBDA_SERVICE_EXCEPTION, "%.200s",
+	    result->payload && buf_len(result->payload)
+		? call_strn(c, buf_str(result->payload))
+		: "No box could be made for the function: see the server's log.");
 }
 
 static void on_done(void *ctx, struct invoke_result *result)
@@ -225,11 +232,7 @@ static void on_done(void *ctx, struct invoke_result *result)
 
 	free(rn);
 	if (result->outcome == INVOKE_NO_BOX) {
-		fail(&e, LAMBDA_SERVICE_EXCEPTION, "%.200s",
-		    result->payload && buf_len(result->payload)
-			? call_strn(c, buf_str(result->payload))
-			: "No box could be made for the function: see the server's log.");
-		call_reply(c, -EIO, &e);
+		call_reply(c, lambda_no_box(c, result, &e), &e);
 		return;
 	}
 	out->status_code = call_int(c, 200);
@@ -237,12 +240,12 @@ static void on_done(void *ctx, struct invoke_result *result)
 	if (result->outcome != INVOKE_OK)
 		out->function_error = "Unhandled";
 	if (result->tail.ptr)
-		out->log_result = tail_text(c, result->tail);
+		out->log_result = lambda_tail_text(c, result->tail);
 	out->payload = call_blob(c, buf_str(result->payload));
 	call_reply(c, 0, NULL);
 }
 
-static int throttled(struct call *c, enum invoke_refusal refusal, struct err *e)
+int lambda_throttled(struct call *c, enum invoke_refusal refusal, struct err *e)
 {
 	call_error_member(c, "Reason",
 	    refusal == INVOKE_RESERVED_FULL ? "ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -263,23 +266,31 @@ static int run(struct call *c, const struct lambda_invoke_in *in, const struct r
 	    .tail = in->log_type && strcmp(in->log_type, "Tail") == 0,
 	    .done = on_done,
 	    .ctx = c};
-	int r = decode_context(c, in->client_context, &q.client_context, e);
+	int r = lambda_decode_context(c, in->client_context, &q.client_context, e);
 
 	if (r < 0)
 		return r;
 	memcpy(q.request_id, c->request_id, sizeof(q.request_id));
-	take_trace(c, q.trace_id);
+	lambda_take_trace(c, q.trace_id);
 	q.payload = *payload;
 	*payload = (struct buf)BUF_INIT;
 	rn = xcalloc(1, sizeof(*rn));
 	refusal = invoke_start(l->o.invoke, &q, &rn->invocation);
 	if (refusal != INVOKE_ACCEPTED) {
 		free(rn);
-		return throttled(c, refusal, e);
+		return lambda_throttled(c, refusal, e);
 	}
 	c->user = rn;
 	call_on_stop(c, request_gone);
 	return CALL_PENDING;
+}
+
+int lambda_refuse_tenant(const char *tenant_id, struct err *e)
+{
+	if (tenant_id)
+		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "The function does not isolate tenants: leave X-Amz-Tenant-Id out.");
+	return 0;
 }
 
 static int check_options(const struct lambda_invoke_in *in, struct err *e)
@@ -288,27 +299,25 @@ static int check_options(const struct lambda_invoke_in *in, struct err *e)
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
 		    "Durable executions are not supported by this server: leave "
 		    "X-Amz-Durable-Execution-Name out.");
-	if (in->tenant_id)
-		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
-		    "The function does not isolate tenants: leave X-Amz-Tenant-Id out.");
-	return 0;
+	return lambda_refuse_tenant(in->tenant_id, e);
 }
 
-static int dispatch(struct call *c, const struct lambda_invoke_in *in, struct buf *payload,
+static int dispatch(struct call *c, const void *input, struct buf *payload,
     const struct checked *known, struct err *e)
 {
+	const struct lambda_invoke_in *in = input;
 	const char *type = in->invocation_type ? in->invocation_type : "RequestResponse";
 	struct lambda_invoke_out *out = c->out;
 	struct version *v;
 	struct ref ref;
-	int r = find(c, in->function_name, in->qualifier, &ref, &v, e);
+	int r = lambda_find_runnable(c, in->function_name, in->qualifier, &ref, &v, e);
 
 	if (r == 0)
 		r = check_options(in, e);
 	if (r == 0 && strcmp(type, "Event") == 0)
 		r = check_size(payload, EVENT_MAX, e);
 	if (r == 0)
-		r = check_payload(c, payload, known, e);
+		r = lambda_check_payload(c, payload, known, e);
 	if (r < 0)
 		return r;
 	if (strcmp(type, "DryRun") == 0) {
@@ -345,7 +354,7 @@ static void check_done(struct loop_work *w)
 
 	if (c) {
 		c->user = NULL;
-		r = dispatch(c, k->in, &k->payload, k, &e);
+		r = k->dispatch(c, k->in, &k->payload, k, &e);
 		if (r != CALL_PENDING)
 			call_reply(c, r, &e);
 	}
@@ -353,13 +362,15 @@ static void check_done(struct loop_work *w)
 	free(k);
 }
 
-static int check_elsewhere(struct call *c, const struct lambda_invoke_in *in, struct buf *payload)
+static int check_elsewhere(
+    struct call *c, const void *in, lambda_dispatch *then, struct buf *payload)
 {
 	struct lambda *l = c->ctx;
 	struct checked *k = xcalloc(1, sizeof(*k));
 
 	k->call = c;
 	k->in = in;
+	k->dispatch = then;
 	k->payload = *payload;
 	*payload = (struct buf)BUF_INIT;
 	k->work.run = check_work;
@@ -370,17 +381,22 @@ static int check_elsewhere(struct call *c, const struct lambda_invoke_in *in, st
 	return CALL_PENDING;
 }
 
+int lambda_with_body(struct call *c, const void *in, lambda_dispatch *then, struct err *e)
+{
+	_cleanup_buf_ struct buf payload = call_take_body(c);
+
+	if (buf_len(&payload) > CHECK_HERE_MAX)
+		return check_elsewhere(c, in, then, &payload);
+	return then(c, in, &payload, NULL, e);
+}
+
 /* ---- operations ---- */
 
 int lambda_invoke(
     struct call *c, const struct lambda_invoke_in *in, struct lambda_invoke_out *out, struct err *e)
 {
-	_cleanup_buf_ struct buf payload = call_take_body(c);
-
 	(void)out;
-	if (buf_len(&payload) > CHECK_HERE_MAX)
-		return check_elsewhere(c, in, &payload);
-	return dispatch(c, in, &payload, NULL, e);
+	return lambda_with_body(c, in, dispatch, e);
 }
 
 /* At most 256 KiB come by this way: see model/limits.json. */
@@ -390,10 +406,10 @@ int lambda_invoke_async(struct call *c, const struct lambda_invoke_async_in *in,
 	_cleanup_buf_ struct buf payload = call_take_body(c);
 	struct version *v;
 	struct ref ref;
-	int r = find(c, in->function_name, NULL, &ref, &v, e);
+	int r = lambda_find_runnable(c, in->function_name, NULL, &ref, &v, e);
 
 	(void)out;
 	if (r == 0)
-		r = check_payload(c, &payload, NULL, e);
+		r = lambda_check_payload(c, &payload, NULL, e);
 	return r < 0 ? r : send_event(c, &ref, &payload, true);
 }

@@ -85,7 +85,7 @@ struct item {
 	/* Of a URL, made of the document for the warm path. */
 	struct url_cors *cors; /* may be NULL */
 	char *arn;
-	bool iam;
+	bool iam, stream; /* AuthType AWS_IAM, InvokeMode RESPONSE_STREAM */
 	uint64_t judged; /* lambda.policy_serial at which `open` was found out */
 	bool open;       /* anybody may use it */
 };

@@ -13,15 +13,6 @@
 #define BODY_MAX (6 * 1024 * 1024)
 #define BODY_UNWANTED (64 * 1024)
 
-struct url_call {
-	struct http_request *r;
-	struct invocation *invocation;
-	char request_id[37];
-	/* CORS headers of the reply, made when the request came; in the request's arena. */
-	struct http_header *cors;
-	size_t cors_count;
-};
-
 /* What is before ".lambda-url." in a host name; none for other hosts. */
 static struct str host_id(struct str host)
 {
@@ -52,7 +43,7 @@ static struct str find_id(const struct http_request *r, struct str *ret_path)
 	return id;
 }
 
-static void reply_message(struct http_request *r, unsigned status, const char *type,
+void url_reply_message(struct http_request *r, unsigned status, const char *type,
     const char *message, const char *request_id)
 {
 	struct http_header headers[3] = {{STR("content-type"), STR("application/json")},
@@ -140,53 +131,66 @@ static bool is_preflight(const struct http_request *r)
 
 /* ---- the answer ---- */
 
-static void reply_answer(struct url_call *u, struct str payload)
+/* Loop thread only: static saves clearing kilobytes a request. */
+struct http_header *url_reply_headers(const struct url_call *u, const struct url_answer *a,
+    struct str default_type, size_t *ret_count)
 {
-	/* Function's headers, CORS, content type and request id. Loop thread only: static saves
-	 * clearing 2 KB a request. */
-	static struct url_answer a;
-	static struct http_header headers[URL_HEADERS_MAX + 12];
+	static struct http_header headers[URL_REPLY_HEADERS_MAX];
 	size_t n = 0;
 
+	for (size_t i = 0; i < a->header_count; i++) {
+		/* The platform's CORS headers win over the function's. */
+		struct str prefix = {a->headers[i].name.ptr, 15};
+
+		if (u->cors_count && a->headers[i].name.len > 15 &&
+		    str_eq_nocase(prefix, STR("access-control-")))
+			continue;
+		headers[n++] = a->headers[i];
+	}
+	if (!a->has_content_type)
+		headers[n++] = (struct http_header){STR("Content-Type"), default_type};
+	for (size_t i = 0; i < u->cors_count; i++)
+		headers[n++] = u->cors[i];
+	headers[n++] = (struct http_header){STR("x-amzn-RequestId"), {u->request_id, 36}};
+	*ret_count = n;
+	return headers;
+}
+
+static void reply_answer(struct url_call *u, struct str payload)
+{
+	static struct url_answer a;
+	const struct http_header *headers;
+	size_t n;
+
 	if (url_answer_parse(u->r->arena, payload, &a) < 0) {
-		reply_message(u->r, 502, "BadGatewayException",
+		url_reply_message(u->r, 502, "BadGatewayException",
 		    "The function's answer is no valid HTTP reply: statusCode must be 100 to 599, "
 		    "body a string, and base64 if isBase64Encoded is true.",
 		    u->request_id);
 		return;
 	}
-	for (size_t i = 0; i < a.header_count; i++) {
-		/* The platform's CORS headers win over the function's. */
-		struct str prefix = {a.headers[i].name.ptr, 15};
-
-		if (u->cors_count && a.headers[i].name.len > 15 &&
-		    str_eq_nocase(prefix, STR("access-control-")))
-			continue;
-		headers[n++] = a.headers[i];
-	}
-	if (!a.has_content_type)
-		headers[n++] = (struct http_header){STR("Content-Type"), STR("application/json")};
-	for (size_t i = 0; i < u->cors_count; i++)
-		headers[n++] = u->cors[i];
-	headers[n++] = (struct http_header){STR("x-amzn-RequestId"), {u->request_id, 36}};
+	headers = url_reply_headers(u, &a, STR("application/json"), &n);
 	http_reply(u->r, a.status, headers, n, a.body);
+}
+
+void url_reply_failed(struct url_call *u, enum invoke_outcome outcome)
+{
+	if (outcome == INVOKE_NO_BOX)
+		url_reply_message(u->r, 503, "ServiceUnavailableException",
+		    "No box could be made for the function: see the server's log.", u->request_id);
+	else
+		url_reply_message(
+		    u->r, 502, "InternalServerError", "Internal Server Error", u->request_id);
 }
 
 static void on_done(void *ctx, struct invoke_result *result)
 {
 	struct url_call *u = ctx;
 
-	switch (result->outcome) {
-	case INVOKE_OK: reply_answer(u, buf_str(result->payload)); break;
-	case INVOKE_NO_BOX:
-		reply_message(u->r, 503, "ServiceUnavailableException",
-		    "No box could be made for the function: see the server's log.", u->request_id);
-		break;
-	default:
-		reply_message(
-		    u->r, 502, "InternalServerError", "Internal Server Error", u->request_id);
-		break;
-	}
+	if (result->outcome == INVOKE_OK)
+		reply_answer(u, buf_str(result->payload));
+	else
+		url_reply_failed(u, result->outcome);
 }
 
 /* ---- the request ---- */
@@ -198,7 +202,8 @@ static void refuse(struct http_request *r, const struct err *e, const char *requ
 			   : e->code == AWS_UNKNOWN_KEY ? "UnrecognizedClientException"
 							: "AccessDeniedException";
 
-	reply_message(r, 403, type, e->code == AWS_MISSING_AUTH ? "Forbidden" : e->msg, request_id);
+	url_reply_message(
+	    r, 403, type, e->code == AWS_MISSING_AUTH ? "Forbidden" : e->msg, request_id);
 }
 
 static bool allowed(struct lambda *l, struct http_request *r, struct str id,
@@ -217,7 +222,7 @@ static bool allowed(struct lambda *l, struct http_request *r, struct str id,
 	}
 	if (url_config_allows(l, id, caller))
 		return true;
-	reply_message(r, 403, "AccessDeniedException",
+	url_reply_message(r, 403, "AccessDeniedException",
 	    "Forbidden. For troubleshooting Function URL authorization issues, see: "
 	    "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html",
 	    request_id);
@@ -232,7 +237,9 @@ static void start(struct lambda *l, struct url_call *u, const struct url_route *
 	struct invoke_request q = {.version = route->version,
 	    .kind = METER_URL,
 	    .arn = route->arn,
-	    .done = on_done,
+	    .on_stream = route->stream ? url_stream_begin : NULL,
+	    .on_piece = route->stream ? url_stream_piece : NULL,
+	    .done = route->stream ? url_stream_done : on_done,
 	    .ctx = u};
 	struct str host = http_header(r, "host");
 	struct url_context c = {.id = route->id,
@@ -252,7 +259,8 @@ static void start(struct lambda *l, struct url_call *u, const struct url_route *
 	url_event_build(&q.payload, r, &c);
 	refusal = invoke_start(url_config_invoke(l), &q, &u->invocation);
 	if (refusal != INVOKE_ACCEPTED)
-		reply_message(r, 429, "TooManyRequestsException", "Rate Exceeded.", u->request_id);
+		url_reply_message(
+		    r, 429, "TooManyRequestsException", "Rate Exceeded.", u->request_id);
 }
 
 /* Anybody may send these: no more is taken in than a function that is there can take. */
@@ -275,11 +283,11 @@ void url_on_request(struct lambda *l, struct http_request *r)
 
 	rand_uuid(u->request_id);
 	if (found == -ENOENT) {
-		reply_message(r, 404, "ResourceNotFoundException", "Not Found", u->request_id);
+		url_reply_message(r, 404, "ResourceNotFoundException", "Not Found", u->request_id);
 		return;
 	}
 	if (found < 0) {
-		reply_message(r, 503, "ServiceUnavailableException",
+		url_reply_message(r, 503, "ServiceUnavailableException",
 		    "The function is not active: see its State.", u->request_id);
 		return;
 	}
@@ -298,6 +306,8 @@ void url_on_cancel(struct http_request *r)
 {
 	struct url_call *u = r->user;
 
-	if (u && u->invocation)
+	if (u && u->invocation) {
 		invocation_forget(u->invocation);
+		url_stream_cancel(u);
+	}
 }

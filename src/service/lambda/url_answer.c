@@ -7,6 +7,7 @@ struct scan {
 	struct arena *arena;
 	const char *at, *end;
 	bool broken;
+	bool prelude; /* of an answer that streams */
 };
 
 static void space(struct scan *s)
@@ -306,6 +307,8 @@ static int object(struct scan *s, struct str payload, struct url_answer *a)
 	}
 	if (s->broken)
 		return -EINVAL;
+	if (!a->status && s->prelude)
+		a->status = 200;
 	if (!a->status) { /* not meant as an HTTP reply: the JSON itself is the body */
 		*a = (struct url_answer){.status = 200, .body = payload};
 		return 0;
@@ -313,15 +316,31 @@ static int object(struct scan *s, struct str payload, struct url_answer *a)
 	return base64 ? decode_body(s->arena, a) : 0;
 }
 
+static void clear(struct url_answer *a)
+{
+	a->status = 0;
+	a->header_count = 0;
+	a->has_content_type = false;
+	a->body = (struct str){"", 0};
+}
+
+int url_prelude_parse(struct arena *arena, struct str prelude, struct url_answer *ret)
+{
+	struct scan s = {
+	    .arena = arena, .at = prelude.ptr, .end = prelude.ptr + prelude.len, .prelude = true};
+
+	clear(ret);
+	if (peek(&s) != '{' || object(&s, prelude, ret) < 0 || peek(&s) || s.at != s.end)
+		return -EINVAL;
+	return 0;
+}
+
 int url_answer_parse(struct arena *arena, struct str payload, struct url_answer *ret)
 {
 	struct scan s = {.arena = arena, .at = payload.ptr, .end = payload.ptr + payload.len};
 	int r = 0;
 
-	ret->status = 0;
-	ret->header_count = 0;
-	ret->has_content_type = false;
-	ret->body = (struct str){"", 0};
+	clear(ret);
 	switch (peek(&s)) {
 	case '{': r = object(&s, payload, ret); break;
 	case '"':

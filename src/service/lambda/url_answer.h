@@ -21,3 +21,7 @@ struct url_answer {
 /* Read the payload; strings are in the payload or in the arena. -EINVAL: it is no valid answer
  * (the client gets 502). */
 int url_answer_parse(struct arena *a, struct str payload, struct url_answer *ret);
+
+/* The same of what comes before the body of an answer that streams: statusCode (200 if it is not
+ * there), headers and cookies. */
+int url_prelude_parse(struct arena *a, struct str prelude, struct url_answer *ret);

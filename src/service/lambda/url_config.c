@@ -54,6 +54,7 @@ static struct url_cors *cors_new(const json_t *doc)
 void url_item_changed(struct lambda *l, struct item *it, bool there)
 {
 	const char *id = doc_str(it->doc, "UrlId"), *auth = doc_str(it->doc, "AuthType");
+	const char *mode = doc_str(it->doc, "InvokeMode");
 
 	if (!id) { /* an alias or a policy */
 		l->policy_serial++;
@@ -70,6 +71,7 @@ void url_item_changed(struct lambda *l, struct item *it, bool there)
 	}
 	it->cors = cors_new(json_object_get(it->doc, "Cors"));
 	it->iam = !auth || strcmp(auth, "NONE") != 0;
+	it->stream = mode && strcmp(mode, "RESPONSE_STREAM") == 0;
 	it->arn = xasprintf("arn:aws:lambda:%s:%s:function:%s%s%s", it->function->region,
 	    it->function->account, it->function->name, it->name[0] ? ":" : "", it->name);
 	map_put(&l->urls, str_from(id), it);
@@ -92,6 +94,7 @@ int url_config_route(struct lambda *l, struct str id, struct url_route *ret)
 	ret->arn = it->arn;
 	ret->region = it->function->region;
 	ret->iam = it->iam;
+	ret->stream = it->stream;
 	ret->cors = it->cors;
 	return 0;
 }
@@ -278,14 +281,6 @@ static int find(struct call *c, const char *function_name, const char *qualifier
 	return 0;
 }
 
-static int check_mode(const char *mode, struct err *e)
-{
-	if (!mode || strcmp(mode, "BUFFERED") == 0)
-		return 0;
-	return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
-	    "InvokeMode RESPONSE_STREAM is not supported by this server yet: use BUFFERED.");
-}
-
 static void make_id(char out[ID_SIZE])
 {
 	static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
@@ -356,9 +351,6 @@ int lambda_create_function_url_config(struct call *c,
 		    "Failed to create function url config for [functionArn = %s]. Error message:  "
 		    "FunctionUrlConfig exists for this Lambda function",
 		    function_arn(c, f, ref.qualifier[0] ? ref.qualifier : NULL));
-	r = check_mode(in->invoke_mode, e);
-	if (r < 0)
-		return r;
 	make_id(id);
 	doc = json_object();
 	doc_set_str(doc, "UrlId", id);
@@ -433,9 +425,6 @@ int lambda_update_function_url_config(struct call *c,
 	it = item_find(&f->urls, ref.qualifier);
 	if (!it)
 		return not_there(e);
-	r = check_mode(in->invoke_mode, e);
-	if (r < 0)
-		return r;
 	doc = json_deep_copy(it->doc);
 	if (in->auth_type)
 		doc_set_str(doc, "AuthType", in->auth_type);

@@ -1,7 +1,8 @@
 /*
- * Events: accepted once they are on disk, run as soon as possible, tried again twice when the
- * function fails (after one and two minutes) and for up to six hours while it is throttled. At
- * least once: an event leaves the queue only when its last attempt has been booked.
+ * Events: accepted once they are on disk, run as soon as possible, tried again when the function
+ * fails (after one and two minutes, unless its configuration says otherwise) and while it is
+ * throttled, until they are too old. At least once: an event leaves the queue only when its last
+ * attempt has been booked, in the write that hands on what became of it (ending.c).
  *
  * New events run from memory while few are under way; beyond that they stay on disk and are
  * fetched in batches, so a flood of events costs disk and not memory. Loop thread.
@@ -9,70 +10,30 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "base/map.h"
 #include "base/time.h"
-#include "invoke/invoke_int.h"
+#include "invoke/async_int.h"
 
-#define QUEUE "events"
 /* Events under way at once: few at first, so that a flood of short ones does not start a box for
  * each; doubled as long as they take longer than a tick each. */
 #define ACTIVE_MIN 16
 #define ACTIVE_MAX 512
 #define PACE_NS (100 * (int64_t)1000000)
-#define RETRIES_MAX 2
-#define AGE_MAX_MS (6 * 3600 * (int64_t)1000)
 #define THROTTLE_BASE_MS 1000
 #define THROTTLE_MAX_MS (5 * 60 * (int64_t)1000)
+#define RETRY_BASE_MS 60000 /* on AWS; what retry_base_ms is in proportion to */
 /* While so many are being accepted, those on disk come in by and by: whoever calls waits for his
  * answer, an event for nobody. */
 #define CROWD 8
 #define YIELD_NS (5 * (int64_t)1000000)
 #define POLL_NS (250 * (int64_t)1000000)
 
-/* In the queue an event is known by its time in hex and its request id: ids that rise are written
- * to one end of the database's index, which is what keeps accepting fast. */
-#define ID_SIZE (12 + 1 + 36 + 1)
-
-struct async {
-	struct invoke *iv;
-	struct map active; /* id -> struct event, running or being written */
-	bool backlog;      /* there may be due events on disk that are not in memory */
-	bool fetching;
-	bool missed; /* one was left on disk while a fetch was under way */
-	bool stopping;
-	uint64_t delayed; /* events waiting for a later time */
-	int64_t began_ms; /* wall time of our start */
-	struct loop_timer timer;
-	unsigned limit;     /* events that run at most */
-	unsigned accepting; /* events on their way to the disk */
-	unsigned running;   /* events that run */
-	unsigned asked;     /* of the store, by the fetch under way */
-	unsigned finished;  /* since the last tick of pace */
-	struct loop_timer pace;
-};
-
-struct event {
-	struct store_write write;
-	struct async *async;
-	char id[ID_SIZE]; /* in the queue */
-	struct buf body;  /* as stored */
-	int attempts;
-	int64_t sent_ms;
-	int64_t throttle_ms;
-	void (*done)(void *ctx, int result); /* only until it is accepted */
-	void *ctx;
-};
-
 /* Stored form: seven lines (account, region, name, qualifier, arn, trace id, id), then the payload.
  */
-struct fields {
-	struct str account, region, name, qualifier, arn, trace_id, id, payload;
-};
-
-static bool parse(struct str body, struct fields *ret)
+bool event_parse(const struct event *ev, struct event_fields *ret)
 {
 	struct str *const all[] = {&ret->account, &ret->region, &ret->name, &ret->qualifier,
 	    &ret->arn, &ret->trace_id, &ret->id};
+	struct str body = buf_str(&ev->body);
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		if (!body.ptr)
@@ -93,6 +54,23 @@ static void encode(struct event *ev, const struct invoke_event *in)
 		buf_putc(&ev->body, '\n');
 	}
 	buf_append_str(&ev->body, in->payload);
+}
+
+bool event_policy(const struct event *ev, const struct event_fields *f, struct invoke_policy *ret)
+{
+	const struct invoke_options *o = &ev->async->iv->o;
+
+	*ret =
+	    (struct invoke_policy){.retries = INVOKE_RETRIES_MAX, .age_max_ms = INVOKE_AGE_MAX_MS};
+	return !o->policy || o->policy(o->ctx, f->account, f->region, f->name, f->qualifier, ret);
+}
+
+/* As long as the setting makes of what takes so long on AWS. */
+static int64_t scaled(const struct async *a, int64_t ms)
+{
+	int64_t out = ms * a->iv->o.retry_base_ms / RETRY_BASE_MS;
+
+	return out > 0 ? out : 1;
 }
 
 static struct event *event_new(struct async *a, const char *id)
@@ -118,7 +96,14 @@ static void look_again(struct async *a)
 		loop_timer_set(a->iv->o.loop, &a->timer, POLL_NS);
 }
 
-static void event_free(struct event *ev)
+static void dispose(struct event *ev)
+{
+	ending_free(ev->ending);
+	buf_done(&ev->body);
+	free(ev);
+}
+
+static void forget(struct event *ev)
 {
 	struct async *a = ev->async;
 
@@ -126,29 +111,24 @@ static void event_free(struct event *ev)
 	if (!a->active.count)
 		a->limit = ACTIVE_MIN;
 	a->iv->counts.events--;
-	buf_done(&ev->body);
-	free(ev);
+	dispose(ev);
+}
+
+void event_over(struct event *ev)
+{
+	struct async *a = ev->async;
+
+	if (a->fetching) {
+		list_push_back(&a->over, &ev->node);
+		return;
+	}
+	forget(ev);
 	look_again(a);
 }
 
 static struct event *event_of(struct store_write *w)
 {
 	return container_of(w, struct event, write);
-}
-
-static void on_removed(struct store_write *w, int result)
-{
-	if (result < 0)
-		log_error("an event that has run cannot be removed and may run again: %s",
-		    strerror(-result));
-	event_free(event_of(w));
-}
-
-static void remove_event(struct event *ev)
-{
-	store_write_init(&ev->write, on_removed);
-	store_remove(&ev->write, QUEUE, str_from(ev->id));
-	store_commit(ev->async->iv->o.store, &ev->write);
 }
 
 static void on_delayed(struct store_write *w, int result)
@@ -158,13 +138,18 @@ static void on_delayed(struct store_write *w, int result)
 	if (result < 0)
 		log_error("an event's next attempt cannot be written: %s", strerror(-result));
 	ev->async->delayed++;
-	event_free(ev);
+	event_over(ev);
 }
 
+/* Not beyond the end of its time, which is to be noticed when it comes. */
 static void delay(struct event *ev, int64_t delay_ms)
 {
+	int64_t now_ms = time_wall_ms(), due_ms = now_ms + scaled(ev->async, delay_ms);
+
+	if (due_ms > ev->expires_ms)
+		due_ms = ev->expires_ms < now_ms ? now_ms : ev->expires_ms + 1;
 	store_write_init(&ev->write, on_delayed);
-	store_requeue(&ev->write, QUEUE, str_from(ev->id), time_wall_ms() + delay_ms, ev->attempts);
+	store_requeue(&ev->write, EVENTS_QUEUE, str_from(ev->id), due_ms, ev->attempts);
 	store_commit(ev->async->iv->o.store, &ev->write);
 }
 
@@ -194,7 +179,8 @@ static void on_pace(struct loop_timer *t)
 static void on_done(void *ctx, struct invoke_result *r)
 {
 	struct event *ev = ctx;
-	struct invoke *iv = ev->async->iv;
+	struct invoke_policy p;
+	struct event_fields f;
 
 	ev->async->running--;
 	ev->async->finished++;
@@ -203,23 +189,21 @@ static void on_done(void *ctx, struct invoke_result *r)
 		return;
 	}
 	ev->attempts++;
-	if (r->outcome == INVOKE_OK || ev->attempts > RETRIES_MAX)
-		remove_event(ev);
+	check(event_parse(ev, &f));
+	if (r->outcome == INVOKE_OK)
+		ending_success(ev, r);
+	else if (event_policy(ev, &f, &p) && ev->attempts <= p.retries)
+		delay(ev, RETRY_BASE_MS * (int64_t)ev->attempts);
 	else
-		delay(ev, iv->o.retry_base_ms * ev->attempts);
+		ending_failure(ev, "RetriesExhausted", NULL, r);
 }
 
+/* The wait grows with the age, so it doubles roughly with each try, and survives a restart. */
 static void on_throttled(struct event *ev)
 {
 	int64_t age_ms = time_wall_ms() - ev->sent_ms;
-	int64_t wait_ms = age_ms / 2;
+	int64_t wait_ms = age_ms / 2 * RETRY_BASE_MS / ev->async->iv->o.retry_base_ms;
 
-	if (age_ms > AGE_MAX_MS) {
-		log_warn("event %s was throttled for six hours and is given up", ev->id);
-		remove_event(ev);
-		return;
-	}
-	/* Grows with the age, so it doubles roughly with each try, and survives a restart. */
 	if (wait_ms < THROTTLE_BASE_MS)
 		wait_ms = THROTTLE_BASE_MS;
 	delay(ev, wait_ms > THROTTLE_MAX_MS ? THROTTLE_MAX_MS : wait_ms);
@@ -230,76 +214,142 @@ static void copy(char *out, size_t size, struct str s)
 	snprintf(out, size, "%.*s", STR_FMT(s));
 }
 
+static void start(struct event *ev, struct invoke_version *v, const struct event_fields *f)
+{
+	struct invoke_request r = {.version = v, .kind = METER_EVENT, .done = on_done, .ctx = ev};
+	char arn[320];
+
+	if (invoke_function_reserved(v->function) == 0) {
+		ending_failure(ev, "ZeroReservedConcurrency",
+		    "The function's reserved concurrency is 0.", NULL);
+		return;
+	}
+	copy(arn, sizeof(arn), f->arn);
+	r.arn = arn;
+	copy(r.request_id, sizeof(r.request_id), f->id);
+	copy(r.trace_id, sizeof(r.trace_id), f->trace_id);
+	buf_append_str(&r.payload, f->payload);
+	switch (invoke_start(ev->async->iv, &r, NULL)) {
+	case INVOKE_ACCEPTED: ev->async->running++; break;
+	case INVOKE_RECURSIVE:
+		log_warn("event %s of function %.*s went round in a loop and is stopped: see "
+			 "PutFunctionRecursionConfig",
+		    ev->id, STR_FMT(f->name));
+		ending_failure(ev, "RecursiveInvocation",
+		    "The function was stopped because it is part of a recursive loop.", NULL);
+		break;
+	default: on_throttled(ev);
+	}
+}
+
+static void on_dropped(struct store_write *w, int result)
+{
+	if (result < 0)
+		log_error("an event that is given up cannot be removed: %s", strerror(-result));
+	event_over(event_of(w));
+}
+
+static void drop(struct event *ev)
+{
+	store_write_init(&ev->write, on_dropped);
+	store_remove(&ev->write, EVENTS_QUEUE, str_from(ev->id));
+	store_commit(ev->async->iv->o.store, &ev->write);
+}
+
 static void run(struct event *ev)
 {
 	struct invoke *iv = ev->async->iv;
-	struct invoke_request r = {.kind = METER_EVENT, .done = on_done, .ctx = ev};
-	struct fields f;
-	char arn[320];
+	struct invoke_version *v;
+	struct invoke_policy p;
+	struct event_fields f;
 
 	if (ev->async->stopping) { /* it is on disk and runs after the next start */
-		event_free(ev);
-		return;
-	}
-	if (!parse(buf_str(&ev->body), &f)) {
+		event_over(ev);
+	} else if (!event_parse(ev, &f)) {
 		log_error("event %s cannot be read and is given up", ev->id);
-		remove_event(ev);
-		return;
-	}
-	r.version = iv->o.resolve(iv->o.ctx, f.account, f.region, f.name, f.qualifier);
-	if (!r.version) {
+		drop(ev);
+	} else if (!event_policy(ev, &f, &p)) {
 		log_warn("event %s is for a function that is gone", ev->id);
-		remove_event(ev);
-		return;
+		drop(ev);
+	} else {
+		ev->expires_ms = ev->sent_ms + scaled(ev->async, p.age_max_ms);
+		v = iv->o.resolve(iv->o.ctx, f.account, f.region, f.name, f.qualifier);
+		if (time_wall_ms() > ev->expires_ms)
+			ending_failure(ev, "EventAgeExceeded",
+			    "The event was older than its maximum age.", NULL);
+		else if (v)
+			start(ev, v, &f);
+		else
+			delay(ev, THROTTLE_BASE_MS); /* its code is on its way */
 	}
-	copy(arn, sizeof(arn), f.arn);
-	r.arn = arn;
-	copy(r.request_id, sizeof(r.request_id), f.id);
-	copy(r.trace_id, sizeof(r.trace_id), f.trace_id);
-	buf_append_str(&r.payload, f.payload);
-	if (invoke_start(iv, &r, NULL) == INVOKE_ACCEPTED)
-		ev->async->running++;
-	else
-		on_throttled(ev);
 }
 
 /* ---- accepting ---- */
 
-static void on_accepted(struct store_write *w, int result)
+static struct event *event_make(struct invoke *iv, const struct invoke_event *in)
 {
-	struct event *ev = event_of(w);
+	const int64_t now_ms = time_wall_ms();
+	struct event *ev;
+	char id[EVENT_ID_SIZE];
 
-	ev->async->accepting--;
-	ev->done(ev->ctx, result);
+	snprintf(
+	    id, sizeof(id), "%012" PRIx64 "-%s", (uint64_t)now_ms & 0xffffffffffff, in->request_id);
+	ev = event_new(iv->async, id);
+	ev->sent_ms = now_ms;
+	encode(ev, in);
+	iv->async->accepting++;
+	return ev;
+}
+
+static void put_down(const struct event *ev, struct store_write *w)
+{
+	store_send(w, EVENTS_QUEUE, str_from(ev->id), buf_str(&ev->body), ev->sent_ms);
+}
+
+struct invoke_staged *invoke_event_stage(
+    struct invoke *iv, const struct invoke_event *in, struct store_write *w)
+{
+	struct event *ev = event_make(iv, in);
+
+	put_down(ev, w);
+	return (struct invoke_staged *)ev;
+}
+
+void invoke_event_finish(struct invoke_staged *s, int result)
+{
+	struct event *ev = (struct event *)s;
+	struct async *a = ev->async;
+
+	a->accepting--;
 	if (result < 0) {
-		event_free(ev);
-	} else if (ev->async->running >= ev->async->limit) {
-		ev->async->backlog = true;
-		ev->async->missed = ev->async->fetching;
-		watch_pace(ev->async);
-		event_free(ev);
+		event_over(ev);
+	} else if (a->running >= a->limit) {
+		a->backlog = true;
+		a->missed = a->fetching;
+		watch_pace(a);
+		event_over(ev);
 	} else {
 		run(ev);
 	}
 }
 
+static void on_accepted(struct store_write *w, int result)
+{
+	struct event *ev = event_of(w);
+
+	ev->done(ev->ctx, result);
+	invoke_event_finish((struct invoke_staged *)ev, result);
+}
+
 void invoke_event(struct invoke *iv, const struct invoke_event *in,
     void (*done)(void *ctx, int result), void *ctx)
 {
-	const int64_t now_ms = time_wall_ms();
-	struct event *ev;
-	char id[ID_SIZE];
+	struct event *ev = event_make(iv, in);
 
-	snprintf(
-	    id, sizeof(id), "%012" PRIx64 "-%s", (uint64_t)now_ms & 0xffffffffffff, in->request_id);
-	ev = event_new(iv->async, id);
 	ev->done = done;
 	ev->ctx = ctx;
-	ev->sent_ms = now_ms;
-	encode(ev, in);
 	store_write_init(&ev->write, on_accepted);
-	store_send(&ev->write, QUEUE, str_from(ev->id), buf_str(&ev->body), ev->sent_ms);
-	iv->async->accepting++;
+	put_down(ev, &ev->write);
 	store_commit(iv->o.store, &ev->write);
 }
 
@@ -316,7 +366,7 @@ static void on_fetched(void *ctx, int result, const struct store_message *m, siz
 		log_error("the event queue cannot be read: %s", strerror(-result));
 	for (size_t i = 0; i < count; i++) {
 		struct event *ev;
-		char id[ID_SIZE];
+		char id[EVENT_ID_SIZE];
 
 		copy(id, sizeof(id), m[i].id);
 		if (map_get(&a->active, m[i].id))
@@ -333,6 +383,10 @@ static void on_fetched(void *ctx, int result, const struct store_message *m, siz
 		if (a->delayed && (m[i].due_ms > m[i].sent_ms || m[i].sent_ms < a->began_ms))
 			a->delayed--;
 		run(ev);
+	}
+	list_for_each_safe (n, &a->over) {
+		list_remove(n);
+		forget(list_entry(n, struct event, node));
 	}
 	/* As many as we asked for: there may be more. The end of one of those under way asks again.
 	 */
@@ -352,7 +406,12 @@ static void on_timer(struct loop_timer *t)
 	a->fetching = true;
 	/* Those under way are still in the queue, and come first. */
 	a->asked = a->limit + (unsigned)a->active.count;
-	store_receive(a->iv->o.store, QUEUE, time_wall_ms(), a->asked, on_fetched, a);
+	store_receive(a->iv->o.store, EVENTS_QUEUE, time_wall_ms(), a->asked, on_fetched, a);
+}
+
+static void on_rewrite(struct loop_timer *t)
+{
+	ending_rewrite(container_of(t, struct async, rewrite));
 }
 
 struct async *async_new(struct invoke *iv)
@@ -360,8 +419,11 @@ struct async *async_new(struct invoke *iv)
 	struct async *a = xcalloc(1, sizeof(*a));
 
 	a->iv = iv;
+	list_init(&a->over);
+	list_init(&a->unwritten);
 	a->timer.on_due = on_timer;
 	a->pace.on_due = on_pace;
+	a->rewrite.on_due = on_rewrite;
 	a->limit = ACTIVE_MIN;
 	a->began_ms = time_wall_ms();
 	return a;
@@ -369,7 +431,7 @@ struct async *async_new(struct invoke *iv)
 
 void async_resume(struct async *a)
 {
-	int64_t left = store_queue_length(a->iv->o.store, QUEUE);
+	int64_t left = store_queue_length(a->iv->o.store, EVENTS_QUEUE);
 
 	if (left <= 0)
 		return;
@@ -385,17 +447,14 @@ void async_stop(struct async *a)
 	a->stopping = true;
 	loop_timer_stop(a->iv->o.loop, &a->timer);
 	loop_timer_stop(a->iv->o.loop, &a->pace);
+	loop_timer_stop(a->iv->o.loop, &a->rewrite);
 }
 
 void async_free(struct async *a)
 {
-	loop_timer_stop(a->iv->o.loop, &a->timer);
-	map_for_each (&a->active, e) {
-		struct event *ev = e->value;
-
-		buf_done(&ev->body);
-		free(ev);
-	}
+	async_stop(a);
+	map_for_each (&a->active, e)
+		dispose(e->value);
 	map_done(&a->active);
 	free(a);
 }

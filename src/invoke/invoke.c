@@ -81,6 +81,7 @@ struct invoke_function *invoke_function_new(
 	f->name = xstrdup(name);
 	f->reserved = -1;
 	f->refs = 1;
+	lineage_hash(account, region, name, f->hash);
 	f->meter_id =
 	    meter_function_id(iv->o.meter, str_from(account), str_from(region), str_from(name));
 	return f;
@@ -111,6 +112,11 @@ void invoke_function_reserve(struct invoke_function *f, int64_t reserved)
 int64_t invoke_function_reserved(const struct invoke_function *f)
 {
 	return f->reserved;
+}
+
+void invoke_function_allow_recursion(struct invoke_function *f, bool allow)
+{
+	f->recursion = allow;
 }
 
 /* ---- the gate ---- */
@@ -187,8 +193,8 @@ void invoke_trace_id(char out[INVOKE_TRACE_SIZE])
 
 	rand_hex(random, 24);
 	rand_hex(parent, 16);
-	snprintf(out, INVOKE_TRACE_SIZE, "Root=1-%08x-%s;Parent=%s;Sampled=0", (unsigned)(time_wall_ms() / 1000),
-	    random, parent);
+	snprintf(out, INVOKE_TRACE_SIZE, "Root=1-%08x-%s;Parent=%s;Sampled=0",
+	    (unsigned)(time_wall_ms() / 1000), random, parent);
 }
 
 static void fill(struct invocation *n, struct invoke_request *r)
@@ -199,8 +205,6 @@ static void fill(struct invocation *n, struct invoke_request *r)
 	if (!n->request_id[0])
 		rand_uuid(n->request_id);
 	memcpy(n->trace_id, r->trace_id, sizeof(n->trace_id));
-	if (!n->trace_id[0])
-		invoke_trace_id(n->trace_id);
 	n->arn = xstrdup(r->arn);
 	if (r->client_context.len)
 		buf_append_str(&n->client_context, r->client_context);
@@ -214,14 +218,30 @@ static void fill(struct invocation *n, struct invoke_request *r)
 	n->ctx = r->ctx;
 }
 
+/* The trace goes on with this invocation in its lineage. */
+static enum invoke_refusal follow_trace(struct invoke_request *r)
+{
+	const struct invoke_function *f = r->version->function;
+	char next[INVOKE_TRACE_SIZE];
+
+	if (!r->trace_id[0])
+		invoke_trace_id(r->trace_id);
+	if (!lineage_next(r->trace_id, f->hash, next) && !f->recursion)
+		return INVOKE_RECURSIVE;
+	memcpy(r->trace_id, next, sizeof(next));
+	return INVOKE_ACCEPTED;
+}
+
 enum invoke_refusal invoke_start(
     struct invoke *iv, struct invoke_request *r, struct invocation **ret)
 {
-	enum invoke_refusal refusal = gate_enter(r->version->function);
+	enum invoke_refusal refusal = follow_trace(r);
 	struct invocation *n;
 
+	if (refusal == INVOKE_ACCEPTED)
+		refusal = gate_enter(r->version->function);
 	if (refusal != INVOKE_ACCEPTED) {
-		iv->counts.throttles++;
+		iv->counts.throttles += refusal != INVOKE_RECURSIVE;
 		buf_done(&r->payload);
 		return refusal;
 	}

@@ -13,6 +13,7 @@
 #include "logs/logs.h"
 #include "meter/meter.h"
 #include "store/store.h"
+#include "target/target.h"
 
 struct invoke;
 struct invoke_function; /* what the versions of one function share: name, reserved concurrency */
@@ -27,21 +28,39 @@ struct invoke_keys {
 	char session_token[1200];
 };
 
+/* What becomes of the events of a function, by qualifier. Strings are valid until the next call
+ * into what knows the function. */
+struct invoke_policy {
+	int64_t retries;             /* 0–2 */
+	int64_t age_max_ms;          /* an event that is older is not begun */
+	const char *dead_letter_arn; /* each may be NULL or "" */
+	const char *on_success_arn, *on_failure_arn;
+};
+#define INVOKE_RETRIES_MAX 2
+#define INVOKE_AGE_MAX_MS (6 * 3600 * (int64_t)1000)
+
 struct invoke_options {
 	struct loop *loop;
 	struct boxes *boxes;
 	struct logs *logs;
 	struct meter *meter;
 	struct store *store;
-	unsigned concurrency;      /* of all functions together; 1,000 as AWS's default */
-	int64_t idle_ms;           /* a box nobody needed for so long is given back */
-	int64_t retry_base_ms;     /* first retry of an event after this, second after twice */
+	unsigned concurrency; /* of all functions together; 1,000 as AWS's default */
+	int64_t idle_ms;      /* a box nobody needed for so long is given back */
+	/* First retry of an event after this, second after twice. 60,000 as on AWS; all other times
+	 * of events (back-off while throttled, age) are shortened or lengthened in proportion. */
+	int64_t retry_base_ms;
+	struct targets *targets;   /* of what becomes of events; NULL: in tests */
 	const char *endpoint_port; /* port of AWS_ENDPOINT_URL inside boxes */
 	/* Temporary keys of a role, for the box of a version. */
 	int (*keys)(void *ctx, const char *role_arn, const char *session, struct invoke_keys *ret);
-	/* The version that a stored event is for now, or NULL: it has been deleted. */
+	/* The version that a stored event is for now, or NULL: it has been deleted or cannot run.
+	 */
 	struct invoke_version *(*resolve)(void *ctx, struct str account, struct str region,
 	    struct str name, struct str qualifier);
+	/* What is wanted for its events; false: it has been deleted. NULL: the defaults, always. */
+	bool (*policy)(void *ctx, struct str account, struct str region, struct str name,
+	    struct str qualifier, struct invoke_policy *ret);
 	void *ctx;
 };
 
@@ -63,6 +82,10 @@ void invoke_function_unref(struct invoke_function *f);
 /* At most so many at a time, taken out of the common pool; -1: from the common pool. */
 void invoke_function_reserve(struct invoke_function *f, int64_t reserved);
 int64_t invoke_function_reserved(const struct invoke_function *f);
+/* A chain of requests comes through it again and again by intention: do not stop it. */
+void invoke_function_allow_recursion(struct invoke_function *f, bool allow);
+/* Otherwise stopped when it would come back so often (the function has run as often by then). */
+#define INVOKE_LOOPS_MAX 16
 
 struct invoke_variable {
 	const char *name, *value;
@@ -117,9 +140,9 @@ struct invoke_result {
 struct invoke_request {
 	struct invoke_version *version;
 	enum meter_kind kind;
-	char request_id[37]; /* empty: made here */
-	char trace_id[INVOKE_TRACE_SIZE]; /* empty: made here */
-	const char *arn;     /* as the caller wrote it; copied */
+	char request_id[37];              /* empty: made here */
+	char trace_id[INVOKE_TRACE_SIZE]; /* X-Amzn-Trace-Id of what causes it; empty: made here */
+	const char *arn;                  /* as the caller wrote it; copied */
 	struct str client_context;
 	struct buf payload; /* taken, also when refused */
 	bool tail;
@@ -136,7 +159,12 @@ struct invoke_request {
 /* Of a streamed answer, in all; beyond it the function is stopped. */
 #define INVOKE_STREAM_MAX (200u * 1024 * 1024)
 
-enum invoke_refusal { INVOKE_ACCEPTED, INVOKE_RESERVED_FULL, INVOKE_ACCOUNT_FULL };
+enum invoke_refusal {
+	INVOKE_ACCEPTED,
+	INVOKE_RESERVED_FULL,
+	INVOKE_ACCOUNT_FULL,
+	INVOKE_RECURSIVE, /* it would go round and round: trying again is of no use */
+};
 
 /* Run it. *ret is valid until done(); it may be NULL. */
 enum invoke_refusal invoke_start(
@@ -152,10 +180,12 @@ void invocation_forget(struct invocation *n);
 
 /* ---- events: accepted durably, run later, at least once ---- */
 
+#define INVOKE_EVENT_MAX 1048576 /* payload, bytes */
+
 struct invoke_event {
 	struct str account, region, name, qualifier; /* qualifier may be empty */
 	char request_id[37];
-	char trace_id[INVOKE_TRACE_SIZE];
+	char trace_id[INVOKE_TRACE_SIZE]; /* as of the request that causes it */
 	const char *arn;
 	struct str payload;
 };
@@ -163,6 +193,12 @@ struct invoke_event {
 /* done(ctx, 0) once it is on disk, or -errno and it will not run. All is copied. */
 void invoke_event(struct invoke *iv, const struct invoke_event *ev,
     void (*done)(void *ctx, int result), void *ctx);
+
+/* The same as part of the caller's write, whose result is to be told afterwards: 0 lets it run. */
+struct invoke_staged;
+struct invoke_staged *invoke_event_stage(
+    struct invoke *iv, const struct invoke_event *ev, struct store_write *w);
+void invoke_event_finish(struct invoke_staged *s, int result);
 
 struct invoke_counts {
 	uint64_t invocations, errors, throttles, cold_starts;

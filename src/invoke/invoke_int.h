@@ -30,6 +30,8 @@ struct invoke_function {
 	unsigned running;
 	unsigned refs;
 	uint32_t meter_id;
+	char hash[9];   /* in lineages */
+	bool recursion; /* loops through it are wanted */
 };
 
 struct invoke_version {
@@ -141,6 +143,13 @@ void report_end(struct environment *en, struct invocation *n, const struct repor
 void report_output(struct environment *en, struct str bytes);
 /* What has no newline yet becomes a line. n: the invocation that ends with it, or NULL. */
 void report_flush(struct environment *en, struct invocation *n);
+
+/* lineage.c */
+/* What stands for a function in lineages. */
+void lineage_hash(const char *account, const char *region, const char *name, char out[9]);
+/* The header one hop further, to the function of that hash; trace may be "". False: the chain has
+ * come this way too often. */
+bool lineage_next(const char *trace, const char hash[9], char out[INVOKE_TRACE_SIZE]);
 
 /* async.c */
 struct async *async_new(struct invoke *iv);

@@ -53,7 +53,10 @@ static void forget_delayed(struct queue *q)
 /* From now on what comes is only on disk. */
 static void overflow(struct queue *q)
 {
-	set_cursor(q, q->top_order, q->top_seq);
+	/* What has been ready may lie above a cursor that stands already: see stays_on_disk(). */
+	if (!q->backlog || q->top_order < q->cursor_order ||
+	    (q->top_order == q->cursor_order && q->top_seq < q->cursor_seq))
+		set_cursor(q, q->top_order, q->top_seq);
 	if (q->settings.fifo)
 		return;
 	forget_delayed(q);
@@ -66,7 +69,8 @@ static bool stays_on_disk(const struct message *m)
 
 	if (!q->backlog || !message_above(m, q->cursor_order, q->cursor_seq))
 		return false;
-	return q->settings.fifo || m->group == &q->none || m->group->refs > 1 || is_full(q);
+	return q->settings.fifo || m->group == &q->none || m->group->refs > 1 ||
+	       waiting(q) > 4 * q->all->window;
 }
 
 static void drop_content(struct message *m)
@@ -179,13 +183,23 @@ static void on_read(void *ctx, int result, const struct store_message *rows, siz
 	queue_unref(q);
 }
 
+static bool needs_more(const struct queue *q)
+{
+	size_t low = q->all->window / 4;
+
+	if (!q->settings.fifo)
+		return q->available <= low && waiting(q) < q->all->window;
+	if (waiting(q) <= low)
+		return true;
+	return !q->available && waiting(q) < LOOK_AHEAD &&
+	       !(list_empty(&q->receivers) && list_empty(&q->hasty));
+}
+
 void backlog_more(struct queue *q)
 {
-	size_t bound = q->settings.fifo ? LOOK_AHEAD : q->all->window;
 	char id[ID_LEN];
 
-	if (!q->backlog || q->reading || q->gone || q->all->stopping ||
-	    q->available > q->all->window / 4 || waiting(q) >= bound)
+	if (!q->backlog || q->reading || q->gone || q->all->stopping || !needs_more(q))
 		return;
 	q->reading = true;
 	q->read_epoch = q->epoch;

@@ -123,10 +123,12 @@ static void update(struct queue *q, struct group *g)
 
 	q->available += count - g->counted;
 	g->counted = count;
-	if (!open)
+	if (!open) {
 		list_remove(&g->node);
-	else if (list_empty(&g->node))
+	} else if (list_empty(&g->node)) {
 		list_push_back(&q->ready_groups, &g->node);
+		queue_dispatch(q);
+	}
 	if (q->backlog && q->available <= q->all->window / 4)
 		queue_dispatch(q); /* which reads on */
 	if (g != &q->none && !g->refs) {

@@ -321,14 +321,12 @@ static void on_timeout(struct loop_timer *t)
 
 static void wait_for_messages(struct queue *q, struct queue_receiver *r, int64_t wait_ms)
 {
+	list_push_back(wait_ms > 0 ? &q->receivers : &q->hasty, &r->node);
 	backlog_more(q);
 	if (wait_ms > 0) {
-		list_push_back(&q->receivers, &r->node);
 		r->timer.on_due = on_timeout;
 		loop_timer_set(q->all->loop, &r->timer, wait_ms * 1000000);
-	} else if (is_waiting_for_disk(q)) {
-		list_push_back(&q->hasty, &r->node);
-	} else {
+	} else if (!is_waiting_for_disk(q)) {
 		finish(r, 0, NULL, 0);
 	}
 }

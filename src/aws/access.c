@@ -35,7 +35,10 @@ void aws_sigv4_request(const struct http_request *r, struct sigv4_request *ret)
 
 static void copy(char *out, size_t size, struct str s)
 {
-	snprintf(out, size, "%.*s", (int)min_size(s.len, size - 1), s.ptr);
+	size_t len = min_size(s.len, size - 1);
+
+	memcpy(out, s.ptr, len);
+	out[len] = '\0';
 }
 
 /* A region becomes part of names and ARNs, so it is checked even where nothing is. */
@@ -342,7 +345,8 @@ static int check_collected(struct aws_request *q, struct err *e)
 	bool checked = q->is_signed && !q->aws->config.dev;
 	char hash[SIGV4_HEX];
 
-	if (checked && sigv4_payload_kind(q->auth.payload_hash) == SIGV4_PAYLOAD_HASHED) {
+	if (q->auth.payload_hash.ptr &&
+	    sigv4_payload_kind(q->auth.payload_hash) == SIGV4_PAYLOAD_HASHED) {
 		body_hash(q, hash);
 		return aws_access_hash(q, hash, e);
 	}

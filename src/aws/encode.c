@@ -63,7 +63,9 @@ static void encode_structure(struct buf *b, const struct aws_shape *s, const voi
 		if (!first)
 			buf_putc(b, ',');
 		first = false;
-		buf_printf(b, "\"%s\":", f->wire);
+		buf_putc(b, '"');
+		buf_puts(b, f->wire);
+		buf_append(b, "\":", 2);
 		aws_encode_json(b, f->shape, member);
 	}
 	buf_putc(b, '}');

@@ -124,9 +124,9 @@ void aws_route_rest_xml(
 		const struct aws_op *op = &s->ops[i];
 		int points;
 
-		if ((op->labels != q.labels && !(q.labels == 1 && !op->labels)) ||
-		    !str_is(r->method, op->method) || !same_literals(op, &q) ||
-		    !same_path(op, ret->path))
+		if ((op->labels != q.labels && !(q.labels == 1 && !op->labels)) || !r->method.len ||
+		    r->method.ptr[0] != op->method[0] || !same_literals(op, &q) ||
+		    !str_is(r->method, op->method) || !same_path(op, ret->path))
 			continue;
 		points = score(op, &q);
 		if (points <= best)

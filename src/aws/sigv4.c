@@ -7,21 +7,67 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <pthread.h>
 
 #include "aws/sigv4_int.h"
 #include "base/time.h"
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
 #define QUERY_MAX 2000 /* parameters in a query string */
+#define HMAC_BLOCK 64u
+#define SHORT_TEXT 448u
 
 /* ---- hashes ---- */
+
+/* Looked up once: EVP_sha256() costs as much as hashing a request. */
+static const EVP_MD *md;
+static pthread_once_t md_once = PTHREAD_ONCE_INIT;
+
+static void fetch_md(void)
+{
+	md = EVP_MD_fetch(NULL, "SHA256", NULL);
+	check(md);
+}
+
+static const EVP_MD *sha256_md(void)
+{
+	pthread_once(&md_once, fetch_md);
+	return md;
+}
+
+static void sha256(struct str data, uint8_t ret[32])
+{
+	check(EVP_Digest(data.ptr ? data.ptr : "", data.len, ret, NULL, sha256_md(), NULL) == 1);
+}
+
+/* H((key ^ opad) + H((key ^ ipad) + data)), for short keys and texts, which those of signatures
+ * are: three times as fast as HMAC(). */
+static void short_hmac(const uint8_t *key, size_t key_len, struct str data, uint8_t ret[32])
+{
+	uint8_t inner[HMAC_BLOCK + SHORT_TEXT], outer[HMAC_BLOCK + 32];
+
+	memset(inner, 0x36, HMAC_BLOCK);
+	memset(outer, 0x5C, HMAC_BLOCK);
+	for (size_t i = 0; i < key_len; i++) {
+		inner[i] ^= key[i];
+		outer[i] ^= key[i];
+	}
+	memcpy(inner + HMAC_BLOCK, data.ptr, data.len);
+	sha256((struct str){(const char *)inner, HMAC_BLOCK + data.len}, outer + HMAC_BLOCK);
+	sha256((struct str){(const char *)outer, sizeof(outer)}, ret);
+	OPENSSL_cleanse(inner, HMAC_BLOCK);
+	OPENSSL_cleanse(outer, sizeof(outer));
+}
 
 void sigv4_hmac(const void *key, size_t key_len, struct str data, uint8_t ret[32])
 {
 	unsigned len = 32;
 
-	check(HMAC(
-	    EVP_sha256(), key, (int)key_len, (const unsigned char *)data.ptr, data.len, ret, &len));
+	if (key_len <= HMAC_BLOCK && data.len <= SHORT_TEXT && data.len)
+		short_hmac(key, key_len, data, ret);
+	else
+		check(HMAC(sha256_md(), key, (int)key_len, (const unsigned char *)data.ptr,
+		    data.len, ret, &len));
 }
 
 void sigv4_hmac_hex(const uint8_t key[32], struct str data, char ret[SIGV4_HEX])
@@ -35,11 +81,6 @@ void sigv4_hmac_hex(const uint8_t key[32], struct str data, char ret[SIGV4_HEX])
 void sigv4_text_signature(const uint8_t key[32], struct str text, char ret[SIGV4_HEX])
 {
 	sigv4_hmac_hex(key, text, ret);
-}
-
-static void sha256(struct str data, uint8_t ret[32])
-{
-	check(EVP_Digest(data.ptr ? data.ptr : "", data.len, ret, NULL, EVP_sha256(), NULL) == 1);
 }
 
 void sigv4_sha256_hex(struct str data, char ret[SIGV4_HEX])
@@ -59,7 +100,7 @@ struct sigv4_hash *sigv4_hash_new(void)
 	struct sigv4_hash *h = xmalloc(sizeof(*h));
 
 	h->ctx = EVP_MD_CTX_new();
-	check(h->ctx && EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) == 1);
+	check(h->ctx && EVP_DigestInit_ex(h->ctx, sha256_md(), NULL) == 1);
 	return h;
 }
 
@@ -306,29 +347,38 @@ void sigv4_key(
 	OPENSSL_cleanse(key, sizeof(key));
 }
 
+/* Into a field of fixed size; false: too long. */
+static bool keep(char *out, size_t size, struct str s)
+{
+	if (s.len >= size)
+		return false;
+	memcpy(out, s.ptr, s.len);
+	memset(out + s.len, 0, size - s.len);
+	return true;
+}
+
 void sigv4_cache_key(struct sigv4_cache *cache, const char *secret, struct str date,
     struct str region, struct str service, uint8_t ret[32])
 {
-	_cleanup_buf_ struct buf what = BUF_INIT;
+	struct sigv4_scope what;
 	struct sigv4_cached *slot;
-	uint8_t id[32];
 
-	/* NUL cannot occur in any of them. */
-	buf_append(&what, secret, strlen(secret) + 1);
-	buf_append_str(&what, date);
-	buf_putc(&what, '\0');
-	buf_append_str(&what, region);
-	buf_putc(&what, '\0');
-	buf_append_str(&what, service);
-	sha256(buf_str(&what), id);
-	OPENSSL_cleanse(what.mem, what.capacity);
-	slot = &cache->slots[id[0] % ARRAY_SIZE(cache->slots)];
-	if (!slot->used || CRYPTO_memcmp(slot->id, id, sizeof(id))) {
+	if (!keep(what.secret, sizeof(what.secret), str_from(secret)) ||
+	    !keep(what.date, sizeof(what.date), date) ||
+	    !keep(what.region, sizeof(what.region), region) ||
+	    !keep(what.service, sizeof(what.service), service)) {
+		sigv4_key(secret, date, region, service, ret);
+		return;
+	}
+	slot = &cache->slots[str_hash((struct str){(const char *)&what, sizeof(what)}) %
+			     ARRAY_SIZE(cache->slots)];
+	if (!slot->used || CRYPTO_memcmp(&slot->what, &what, sizeof(what))) {
 		sigv4_key(secret, date, region, service, slot->key);
-		memcpy(slot->id, id, sizeof(id));
+		slot->what = what;
 		slot->used = true;
 	}
 	memcpy(ret, slot->key, 32);
+	OPENSSL_cleanse(&what, sizeof(what));
 }
 
 /* ---- the canonical request ---- */
@@ -436,9 +486,15 @@ static void canonical_query(struct buf *b, struct arena *a, struct str query, bo
 static void header_value(struct buf *b, struct str v)
 {
 	v = str_trim(v);
-	for (size_t i = 0; i < v.len; i++)
-		if (v.ptr[i] != ' ' || v.ptr[i - 1] != ' ')
-			buf_putc(b, v.ptr[i]);
+	while (v.len) {
+		const char *gap = memmem(v.ptr, v.len, "  ", 2);
+		size_t len = gap ? (size_t)(gap - v.ptr) + 1 : v.len;
+
+		buf_append(b, v.ptr, len);
+		while (len < v.len && v.ptr[len] == ' ')
+			len++;
+		v = (struct str){v.ptr + len, v.len - len};
+	}
 }
 
 static void canonical_headers(struct buf *b, const struct sigv4_request *r, struct str list)
@@ -485,6 +541,8 @@ void sigv4_signature(struct arena *a, const struct sigv4_request *r, const struc
 	_cleanup_buf_ struct buf canonical = BUF_INIT, text = BUF_INIT;
 	char hash[SIGV4_HEX];
 
+	buf_reserve(&canonical, 2048);
+	buf_reserve(&text, 256);
 	sigv4_canonical(&canonical, a, r, auth, payload_hash);
 	sigv4_sha256_hex(buf_str(&canonical), hash);
 	buf_puts(&text, ALGORITHM "\n");

@@ -67,7 +67,9 @@ void sigv4_key(
 /* Signing keys by (secret, date, region, service): four HMACs saved a request. Loop thread. */
 struct sigv4_cache {
 	struct sigv4_cached {
-		uint8_t id[32]; /* SHA-256 of what the key depends on */
+		struct sigv4_scope {
+			char secret[72], date[16], region[64], service[40]; /* NUL to the end */
+		} what;
 		uint8_t key[32];
 		bool used;
 	} slots[64];

@@ -26,7 +26,7 @@ enum sigv4_payload sigv4_payload_kind(struct str h)
 	if (h.len != 64)
 		return SIGV4_PAYLOAD_INVALID;
 	for (size_t i = 0; i < h.len; i++)
-		if (!strchr("0123456789abcdef", h.ptr[i]))
+		if (!(h.ptr[i] >= '0' && h.ptr[i] <= '9') && !(h.ptr[i] >= 'a' && h.ptr[i] <= 'f'))
 			return SIGV4_PAYLOAD_INVALID;
 	return SIGV4_PAYLOAD_HASHED;
 }

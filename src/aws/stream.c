@@ -32,7 +32,7 @@ int aws_stream_open(struct aws_request *q, uint64_t max, struct err *e)
 		s->length = number(http_header(q->http, "x-amz-decoded-content-length"));
 		s->chunks = sigv4_chunks_new(kind, &q->auth, checked ? q->key : NULL);
 		q->http->body_limit += max / 8 + 1024 * 1024; /* of framing */
-	} else if (kind == SIGV4_PAYLOAD_HASHED && checked) {
+	} else if (kind == SIGV4_PAYLOAD_HASHED && q->auth.payload_hash.ptr) {
 		q->hash = sigv4_hash_new();
 	}
 	if (s->length < 0 || (uint64_t)s->length <= max)

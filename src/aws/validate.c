@@ -28,10 +28,14 @@ static void visit(struct validator *v, const struct aws_shape *s, const void *st
 
 static size_t push(struct validator *v, const char *name)
 {
-	size_t before = v->path_len, room = sizeof(v->path) - before;
-	int n = snprintf(v->path + before, room, "%s%s", before ? "." : "", name);
+	size_t before = v->path_len, len = strlen(name);
 
-	v->path_len += n > 0 ? min_size((size_t)n, room - 1) : 0;
+	if (before && before < sizeof(v->path) - 1)
+		v->path[v->path_len++] = '.';
+	len = min_size(len, sizeof(v->path) - 1 - v->path_len);
+	memcpy(v->path + v->path_len, name, len);
+	v->path_len += len;
+	v->path[v->path_len] = '\0';
 	return before;
 }
 
@@ -247,8 +251,11 @@ static void visit_structure(struct validator *v, const struct aws_shape *s, cons
 	for (unsigned i = 0; i < s->field_count; i++) {
 		const struct aws_field *f = &s->fields[i];
 		const void *member = aws_member(f, storage);
-		size_t before = push_member(v, f->name);
+		size_t before;
 
+		if (!member && !f->required)
+			continue;
+		before = push_member(v, f->name);
 		if (member)
 			visit(v, f->shape, member);
 		else if (f->required && begin(v, f->shape, NULL))

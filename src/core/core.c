@@ -23,6 +23,7 @@
 #include "meter/meter.h"
 #include "service/iam/iam.h"
 #include "service/lambda/lambda.h"
+#include "service/lambda/target.h"
 #include "service/logs/service.h"
 #include "service/sts/sts.h"
 #include "source/source.h"
@@ -100,6 +101,10 @@ static struct invoke_version *resolve(
 	return lambda_find_version(c->lambda, account, region, name, qualifier);
 }
 
+static bool event_policy(void *ctx, struct str account, struct str region, struct str name,
+    struct str qualifier, struct invoke_policy *ret)
+	struct core *c = ctx;
+	return lambda_event_policy(c->lambda, account, region, name, qualifier, ret);
 /* ---- set-up ---- */
 
 static int open_data(struct core *c, struct err *e)
@@ -139,12 +144,14 @@ static int open_invoke(struct core *c, struct err *e)
 	    .logs = c->logs,
 	    .meter = c->meter,
 	    .store = c->store,
+	    .targets = c->targets,
 	    .concurrency = (unsigned)c->config.concurrency,
 	    .idle_ms = c->config.idle_s * 1000,
 	    .retry_base_ms = c->config.retry_base_ms,
 	    .endpoint_port = ENDPOINT_PORT,
 	    .keys = make_keys,
 	    .resolve = resolve,
+	    .policy = event_policy,
 	    .ctx = c};
 	const struct box_program *const *programs;
 	size_t count;
@@ -188,6 +195,7 @@ static int open_services(struct core *c, struct err *e)
 	const struct lambda_options lambda = {.loop = c->loop,
 	    .store = c->store,
 	    .invoke = c->invoke,
+	    .targets = c->targets,
 	    .boxes = c->boxes,
 	    .url = c->url,
 	    .code_dir = code};
@@ -199,6 +207,7 @@ static int open_services(struct core *c, struct err *e)
 	if (!c->lambda)
 		return -EIO;
 	lambda_set_engine(c->lambda, c->aws);
+	lambda_target_add(c->lambda, c->targets);
 	c->sts = sts_open(c->auth, find_role, c->iam);
 	c->logs_service = logs_service_open(c->logs);
 	aws_service_add(c->aws, &lambda_service, c->lambda);
@@ -283,12 +292,16 @@ int core_open(struct core *c, struct err *e)
 	return 0;
 }
 
-void core_close(struct core *c)
+void core_begin_no_more(struct core *c)
 {
+	c->parts.draining = true;
 	if (c->sources)
 		sources_stop(c->sources);
 	if (c->invoke)
 		invoke_stop(c->invoke);
+	if (c->targets)
+		targets_stop(c->targets);
+	core_begin_no_more(c);
 	/* Boxes hold listeners of the server, so they go first. */
 	boxes_free(c->boxes);
 	if (c->box_server)

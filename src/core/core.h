@@ -30,4 +30,6 @@ struct core {
 
 /* Open all parts; e says what is wrong. core_close() undoes what was done, in any state. */
 int core_open(struct core *c, struct err *e);
+/* Take no new work: what runs may end, what waits stays on disk. */
+void core_begin_no_more(struct core *c);
 void core_close(struct core *c);

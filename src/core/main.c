@@ -42,7 +42,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	if (read(io->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
 	log_info("stopping");
-	core.parts.draining = true;
+	core_begin_no_more(&core);
 	loop_timer_set(core.loop, &drain, 0);
 }
 

@@ -206,7 +206,7 @@ int lambda_update_alias(struct call *c, const struct lambda_update_alias_in *in,
 	return commit(c, f, in->name, doc);
 }
 
-/* What hangs on the alias goes with it: its URL and its policy. */
+/* What hangs on the alias goes with it: its URL, its policy, what its events become. */
 int lambda_delete_alias(struct call *c, const struct lambda_delete_alias_in *in,
     struct lambda_delete_alias_out *out, struct err *e)
 {
@@ -231,6 +231,8 @@ int lambda_delete_alias(struct call *c, const struct lambda_delete_alias_in *in,
 		change_delete(ch, RECORD_POLICY, in->name);
 	if (item_find(&f->urls, in->name))
 		change_delete(ch, RECORD_URL, in->name);
+	if (item_find(&f->events, in->name))
+		change_delete(ch, RECORD_EVENTS, in->name);
 	return change_commit(ch);
 }
 

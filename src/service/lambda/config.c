@@ -152,7 +152,7 @@ static int check_absent(const struct wanted *w, struct err *e)
 	return 0;
 }
 
-static int check_targets(const struct wanted *w, struct err *e)
+static int check_targets(struct call *c, const struct wanted *w, struct err *e)
 {
 	const struct lambda_vpc_config *vpc = w->vpc_config;
 
@@ -160,11 +160,9 @@ static int check_targets(const struct wanted *w, struct err *e)
 		       (vpc->security_group_ids && vpc->security_group_ids->count)))
 		return refuse(e, "VPCs are not supported by this server: leave VpcConfig out, or "
 				 "empty.");
-	if (w->dead_letter_config && w->dead_letter_config->target_arn &&
-	    w->dead_letter_config->target_arn[0])
-		return refuse(e, "Dead-letter targets are not supported by this server yet, and "
-				 "failed events would be lost: leave DeadLetterConfig out.");
-	return 0;
+	return w->dead_letter_config
+		   ? config_check_dead_letter(c, w->dead_letter_config->target_arn, e)
+		   : 0;
 }
 
 static int check_runtime(struct call *c, const char *runtime, struct err *e)
@@ -186,7 +184,7 @@ int config_check(struct call *c, const struct wanted *w, struct err *e)
 	if (r == 0)
 		r = check_absent(w, e);
 	if (r == 0)
-		r = check_targets(w, e);
+		r = check_targets(c, w, e);
 	if (r == 0)
 		r = check_role(c, w->role, e);
 	if (r == 0)
@@ -296,6 +294,11 @@ void config_merge(json_t *doc, const struct wanted *w)
 		doc_set_int(doc, "TmpSize", *w->ephemeral_storage->size);
 	if (w->tracing_config && w->tracing_config->mode)
 		doc_set_str(doc, "Tracing", w->tracing_config->mode);
+	if (w->dead_letter_config)
+		doc_set_str(doc, "DeadLetter",
+		    w->dead_letter_config->target_arn && *w->dead_letter_config->target_arn
+			? w->dead_letter_config->target_arn
+			: NULL);
 	merge_environment(doc, w->environment);
 	merge_logging(doc, w->logging_config);
 }

@@ -90,6 +90,17 @@ static void put_constants(
 	out->package_type = "Zip";
 }
 
+static const struct lambda_dead_letter_config *dead_letter(struct call *c, const json_t *doc)
+{
+	struct lambda_dead_letter_config *out;
+
+	if (!doc_str(doc, "DeadLetter"))
+		return NULL;
+	out = call_new(c, struct lambda_dead_letter_config);
+	out->target_arn = call_str(c, doc_str(doc, "DeadLetter"));
+	return out;
+}
+
 static const struct lambda_runtime_version_config *runtime_version(
     struct call *c, const struct version *v)
 {
@@ -137,6 +148,7 @@ void describe_version(struct call *c, const struct version *v, const char *quali
 	    .revision_id = call_str(c, doc_str(doc, "RevisionId")),
 	    .environment = environment(c, doc),
 	    .logging_config = logging(c, doc),
+	    .dead_letter_config = dead_letter(c, doc),
 	};
 	if (phase != DESCRIBE_LISTED)
 		out->runtime_version_config = runtime_version(c, v);

@@ -317,6 +317,7 @@ static int delete_all(struct call *c, struct function *f)
 	delete_items(ch, RECORD_ALIAS);
 	delete_items(ch, RECORD_POLICY);
 	delete_items(ch, RECORD_URL);
+	delete_items(ch, RECORD_EVENTS);
 	for (size_t i = 0; i < f->published_count; i++)
 		change_delete(ch, RECORD_VERSION, version_name(f->published[i], name));
 	change_delete(ch, RECORD_VERSION, "0");
@@ -369,6 +370,8 @@ static int delete_version(struct call *c, struct function *f, const struct ref *
 	change_delete(ch, RECORD_VERSION, ref->qualifier);
 	if (item_find(&f->policies, ref->qualifier))
 		change_delete(ch, RECORD_POLICY, ref->qualifier);
+	if (item_find(&f->events, ref->qualifier))
+		change_delete(ch, RECORD_EVENTS, ref->qualifier);
 	return change_commit(ch);
 }
 

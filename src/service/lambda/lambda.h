@@ -11,6 +11,7 @@
 #include "aws/aws.h"
 #include "invoke/invoke.h"
 #include "store/store.h"
+#include "target/target.h"
 
 struct lambda;
 struct sources;
@@ -19,6 +20,7 @@ struct lambda_options {
 	struct loop *loop;
 	struct store *store;
 	struct invoke *invoke;
+	struct targets *targets; /* what dead letters and destinations may be; NULL in tests: all */
 	struct boxes *boxes; /* whose spawner unpacks code; NULL in tests: ready at once */
 	const char *url;     /* "http://127.0.0.1:4566": of Code.Location and function URLs */
 	/* Where code is unpacked (DATA/code), to find what is missing or left over at the start;

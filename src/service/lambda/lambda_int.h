@@ -3,7 +3,7 @@
  *
  * Every object is a JSON document as it lies in the store (space "lambda"), with the few things
  * derived from it that running needs. Keys: ACCOUNT/REGION/FUNCTION/f, …/v/NUMBER (0 is $LATEST),
- * …/a/ALIAS, …/p/QUALIFIER, …/u/QUALIFIER. Documents are immutable once they are in memory.
+ * …/a/ALIAS, …/p/QUALIFIER, …/u/QUALIFIER, …/e/QUALIFIER. Documents are immutable once they are in memory.
  */
 #pragma once
 
@@ -33,6 +33,7 @@ enum record_kind {
 	RECORD_ALIAS = 'a',
 	RECORD_POLICY = 'p',
 	RECORD_URL = 'u',
+	RECORD_EVENTS = 'e', /* what becomes of its events */
 };
 
 struct lambda {
@@ -60,6 +61,7 @@ struct function {
 	struct version **published; /* ascending */
 	size_t published_count;
 	struct list aliases, policies, urls; /* struct item, by name */
+	struct list events;                  /* the same, of RECORD_EVENTS */
 	bool busy;                           /* a change is under way */
 	int64_t reserving;                   /* concurrency that the change reserves */
 	struct list waiters;                 /* calls that wait for it to end */
@@ -263,6 +265,8 @@ struct wanted {
 		.tracing_config = (in)->tracing_config, .vpc_config = (in)->vpc_config,           \
 	}
 int config_check(struct call *c, const struct wanted *w, struct err *e);
+/* event_invoke_config.c: is there such a dead-letter target? arn may be NULL or "". */
+int config_check_dead_letter(struct call *c, const char *arn, struct err *e);
 /* A document with all defaults, then with what is wanted. */
 json_t *config_new(const char *function_name);
 void config_merge(json_t *doc, const struct wanted *w);

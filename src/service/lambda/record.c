@@ -51,6 +51,7 @@ struct function *function_slot(
 	list_init(&f->aliases);
 	list_init(&f->policies);
 	list_init(&f->urls);
+	list_init(&f->events);
 	list_init(&f->waiters);
 	map_put(&l->functions, str_from(f->key), f);
 	return f;
@@ -89,6 +90,7 @@ void function_free(struct function *f)
 	items_free(&f->aliases);
 	items_free(&f->policies);
 	items_free(&f->urls);
+	items_free(&f->events);
 	version_free(f->latest);
 	for (size_t i = 0; i < f->published_count; i++)
 		version_free(f->published[i]);
@@ -105,6 +107,8 @@ void function_free(struct function *f)
 
 static int apply_function(struct function *f, json_t *doc, int64_t stored)
 {
+	const char *loop;
+
 	json_decref(f->doc);
 	f->doc = doc;
 	f->stored = stored;
@@ -113,6 +117,8 @@ static int apply_function(struct function *f, json_t *doc, int64_t stored)
 	if (!f->run)
 		f->run = invoke_function_new(f->lambda->o.invoke, f->account, f->region, f->name);
 	invoke_function_reserve(f->run, doc_int(doc, "Reserved", -1));
+	loop = doc_str(doc, "RecursiveLoop");
+	invoke_function_allow_recursion(f->run, loop && strcmp(loop, "Allow") == 0);
 	return 0;
 }
 
@@ -220,6 +226,7 @@ struct list *item_list(struct function *f, enum record_kind kind)
 	switch (kind) {
 	case RECORD_ALIAS: return &f->aliases;
 	case RECORD_POLICY: return &f->policies;
+	case RECORD_EVENTS: return &f->events;
 	default: return &f->urls;
 	}
 }
@@ -312,7 +319,7 @@ static int load_one(struct loading *ld, struct str key, struct str value, int64_
 	json_t *doc;
 	int r;
 
-	if (kind.len != 1 || !rest.ptr || !strchr("fvapu", kind.ptr[0]))
+	if (kind.len != 1 || !rest.ptr || !strchr("fvapue", kind.ptr[0]))
 		return -EBADMSG;
 	if ((kind.ptr[0] == RECORD_FUNCTION) != (ld->only == RECORD_FUNCTION))
 		return 0;

@@ -103,8 +103,12 @@ static struct invoke_version *resolve(
 
 static bool event_policy(void *ctx, struct str account, struct str region, struct str name,
     struct str qualifier, struct invoke_policy *ret)
+{
 	struct core *c = ctx;
+
 	return lambda_event_policy(c->lambda, account, region, name, qualifier, ret);
+}
+
 /* ---- set-up ---- */
 
 static int open_data(struct core *c, struct err *e)
@@ -301,6 +305,10 @@ void core_begin_no_more(struct core *c)
 		invoke_stop(c->invoke);
 	if (c->targets)
 		targets_stop(c->targets);
+}
+
+void core_close(struct core *c)
+{
 	core_begin_no_more(c);
 	/* Boxes hold listeners of the server, so they go first. */
 	boxes_free(c->boxes);

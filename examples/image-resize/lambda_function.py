@@ -3,6 +3,7 @@
 Invoked directly:    {"image": "<base64>", "width": 320}  or, for several sizes at once,
                      {"image": "<base64>", "widths": [160, 640]}
 By its function URL: POST the picture itself to /?width=320; the answer is the thumbnail.
+By an upload:        a picture put into the bucket photos becomes one in the bucket thumbnails.
 
 Needs Pillow, which Debian installs as python3-pil; functions see the host's own packages.
 """
@@ -10,10 +11,13 @@ import base64
 import binascii
 import io
 import os
+import urllib.parse
 
 from PIL import Image, ImageOps
 
 QUALITY = int(os.environ.get("QUALITY", "85"))
+WIDTH = int(os.environ.get("WIDTH", "320"))
+THUMBNAILS = os.environ.get("THUMBNAILS", "thumbnails")
 WIDTH_MAX = 4096
 SIZES_MAX = 8
 
@@ -88,7 +92,32 @@ def direct(event):
     return {"images": images} if "widths" in event else images[0]
 
 
+_s3 = None
+
+
+def s3():
+    """Loaded when it is needed first: direct calls start sooner without it."""
+    global _s3
+    if not _s3:
+        import boto3
+        _s3 = boto3.client("s3")
+    return _s3
+
+
+def from_upload(record):
+    bucket = record["s3"]["bucket"]["name"]
+    key = urllib.parse.unquote_plus(record["s3"]["object"]["key"])
+    data = s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    jpeg, width, height = thumbnail(data, WIDTH)
+    s3().put_object(Bucket=THUMBNAILS, Key=key, Body=jpeg, ContentType="image/jpeg")
+    print(f"{bucket}/{key}: {len(data)} bytes in, {len(jpeg)} bytes out, {width}x{height}")
+
+
 def lambda_handler(event, context):
+    if "Records" in event:
+        for record in event["Records"]:
+            from_upload(record)
+        return {"made": len(event["Records"])}
     if "requestContext" not in event:
         return direct(event)
     try:

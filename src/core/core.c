@@ -16,6 +16,7 @@
 #include "gen/iam.h"
 #include "gen/lambda.h"
 #include "gen/logs.h"
+#include "gen/s3.h"
 #include "gen/sts.h"
 #include "http/http.h"
 #include "invoke/invoke.h"
@@ -25,6 +26,7 @@
 #include "service/lambda/lambda.h"
 #include "service/lambda/target.h"
 #include "service/logs/service.h"
+#include "service/s3/s3.h"
 #include "service/sts/sts.h"
 #include "source/source.h"
 #include "spawn/core_fds.h"
@@ -188,6 +190,25 @@ static int open_sources(struct core *c, struct err *e)
 	return 0;
 }
 
+static int open_s3(struct core *c, struct err *e)
+{
+	static const char *const hosts[] = {"localhost"};
+	const struct s3_options o = {.loop = c->loop,
+	    .store = c->store,
+	    .targets = c->targets,
+	    .account = ACCOUNT,
+	    .region = REGION,
+	    .hosts = hosts,
+	    .host_count = ARRAY_SIZE(hosts)};
+
+	c->s3 = s3_open(&o, e);
+	if (!c->s3)
+		return -EIO;
+	aws_service_add(c->aws, &s3_service, c->s3);
+	aws_service_add_hooks(c->aws, &s3_service, &s3_hooks);
+	return 0;
+}
+
 static int open_services(struct core *c, struct err *e)
 {
 	const struct aws_config config = {.dev = c->config.dev,
@@ -218,7 +239,7 @@ static int open_services(struct core *c, struct err *e)
 	aws_service_add(c->aws, &logs_service, c->logs_service);
 	aws_service_add(c->aws, &sts_service, c->sts);
 	aws_service_add(c->aws, &iam_service, c->iam);
-	return 0;
+	return open_s3(c, e);
 }
 
 /* The address that clients use: of the first listener. */
@@ -293,6 +314,7 @@ int core_open(struct core *c, struct err *e)
 	targets_resume(c->targets);
 	invoke_resume(c->invoke);
 	sources_resume(c->sources);
+	s3_resume(c->s3);
 	return 0;
 }
 

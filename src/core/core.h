@@ -23,6 +23,7 @@ struct core {
 	struct logs_service *logs_service;
 	struct sts *sts;
 	struct iam *iam;
+	struct s3 *s3;
 	struct aws *aws;
 	struct front_parts parts;
 	char url[64]; /* "http://127.0.0.1:4566" */

@@ -126,7 +126,7 @@ int s3_put_bucket_tagging(struct call *c, const struct s3_put_bucket_tagging_in 
 	for (size_t i = 0; i < set->count; i++)
 		pairs[i] = (struct pair){set->items[i].key, set->items[i].value};
 	if (r == 0)
-		r = tags_check(pairs, set->count, BUCKET_TAGS_MAX, e);
+		r = object_tags_check(pairs, set->count, BUCKET_TAGS_MAX, e);
 	return r < 0 ? r : config_put(c, b, CONFIG_TAGGING, in->tagging, e);
 }
 

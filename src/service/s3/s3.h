@@ -19,13 +19,13 @@ struct targets; /* src/target */
 struct s3_options {
 	struct loop *loop;
 	struct store *store;
-	struct targets *targets;   /* for notifications; NULL: none are sent */
-	const char *account;       /* owner of what the installation itself makes */
-	const char *region;        /* of buckets made without a LocationConstraint */
-	const char *const *hosts;  /* names under which virtual hosts are looked for ("localhost") */
+	struct targets *targets;  /* for notifications; NULL: none are sent */
+	const char *account;      /* owner of what the installation itself makes */
+	const char *region;       /* of buckets made without a LocationConstraint */
+	const char *const *hosts; /* names under which virtual hosts are looked for ("localhost") */
 	size_t host_count;
-	/* Is this key pair's principal the account itself, or may it act in the whole account? NULL:
-	 * whoever has a key of the account may. */
+	/* Is this key pair's principal the account itself, or may it act in the whole account?
+	 * NULL: whoever has a key of the account may. */
 	int64_t (*now_ms)(void); /* NULL: the wall clock. For tests */
 };
 

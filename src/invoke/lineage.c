@@ -115,5 +115,6 @@ bool lineage_next(const char *trace, const char hash[9], char out[INVOKE_TRACE_S
 	out[n++] = ':';
 	n += put_number(out + n, l.loops);
 	out[n] = 0;
-	return l.loops < INVOKE_LOOPS_MAX && l.hops < HOPS_MAX;
+	/* Who hears of a loop is not part of it. */
+	return (l.loops < INVOKE_LOOPS_MAX || memcmp(l.hash, hash, 8) != 0) && l.hops < HOPS_MAX;
 }

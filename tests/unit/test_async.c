@@ -547,6 +547,9 @@ static void round_and_round(void **state)
 		assert_true(++ran < 100);
 	}
 	assert_int_equal(ran, INVOKE_LOOPS_MAX);
+	/* Whoever is told of it may run. */
+	memcpy(trace, next, sizeof(trace));
+	assert_true(lineage_next(trace, "00000001", next));
 }
 
 /* Loops of several functions, also such as begin behind others. */

@@ -9,7 +9,7 @@
 #define AGE_MAX "AgeMax" /* seconds */
 #define ON_SUCCESS "OnSuccess"
 #define ON_FAILURE "OnFailure"
-#define CHANGED "LastModified" /* seconds since 1970 */
+#define CHANGED "LastModified" /* milliseconds since 1970 */
 
 /* ---- where to ---- */
 
@@ -113,7 +113,7 @@ static void merge(json_t *doc, const struct lambda_destination_config *d, const 
 		set_destination(doc, ON_SUCCESS, d->on_success->destination);
 	if (d && d->on_failure)
 		set_destination(doc, ON_FAILURE, d->on_failure->destination);
-	doc_set_int(doc, CHANGED, time_wall_ms() / 1000);
+	doc_set_int(doc, CHANGED, time_wall_ms());
 }
 
 static const int64_t *number(struct call *c, const json_t *doc, const char *key)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Mayfly's main job on real input: start the server, deploy a function that makes thumbnails of
-# photographs, call it directly and by its URL, look at its log and its bill, stop. Everything is
+# photographs, upload one with the AWS CLI, see the thumbnail appear, call the function directly and by
+# its URL too, look at its log and its bill, stop. Everything is
 # made below a temporary directory and removed, but for the thumbnails. Needs `make` first.
 set -eu
 cd "$(dirname "$0")/.."
@@ -59,20 +60,38 @@ keys=$($sudo "$mayfly" env --data "$work/data")
 eval "$keys"
 echo "ready at $AWS_ENDPOINT_URL"
 
-say "2. Deploy examples/image-resize: 100 lines of Python with Pillow"
+aws() {
+	command aws --endpoint-url "$AWS_ENDPOINT_URL" --region us-east-1 "$@"
+}
+
+say "2. Deploy examples/image-resize: two buckets, a function, what triggers it"
 "$mayfly" deploy examples/image-resize
 
-say "3. Make a photograph of 12 megapixels"
+say "3. Nothing has happened, so nothing was paid for"
+"$mayfly" bill
+
+say "4. Make a photograph of 12 megapixels and upload it with AWS's own tool"
 /usr/bin/python3 tools/demo_photo.py "$work/photo.jpg" "$work/event.json"
 echo "$work/photo.jpg: $(size_of "$work/photo.jpg") bytes"
+aws s3 cp --no-progress "$work/photo.jpg" s3://photos/
 
-say "4. Invoke the function: one event, three sizes"
+say "5. The upload has triggered the function: the thumbnail is in the second bucket"
+tries=0
+until aws s3 ls s3://thumbnails/photo.jpg; do
+	tries=$((tries + 1))
+	[ "$tries" -lt 50 ] || { echo "demo: no thumbnail came" >&2; exit 1; }
+	sleep 0.2
+done
+aws s3 cp --no-progress s3://thumbnails/photo.jpg "$out/upload.jpg"
+
+say "6. The same function invoked directly: one event, three sizes"
 "$mayfly" invoke image-resize "@$work/event.json" >"$work/answer.json"
 /usr/bin/python3 tools/demo_photo.py --save "$work/answer.json" "$out"
 
-say "5. The same by its URL, as a browser would: POST the photograph, get a thumbnail"
-url=$("$mayfly" deploy examples/image-resize --json |
-	/usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["FunctionUrl"])')
+say "7. And by its URL, as a browser would: POST the photograph, get a thumbnail"
+url=$("$mayfly" deploy examples/image-resize --json | /usr/bin/python3 -c '
+import json, sys
+print(*(r["FunctionUrl"] for r in json.load(sys.stdin)["Resources"] if "FunctionUrl" in r))')
 host=$(echo "$url" | sed 's,^http://\([^/]*\).*,\1,')
 for width in 240 800 1600; do
 	curl -fsS --noproxy '*' -H "Host: $host" -H 'Content-Type: image/jpeg' \
@@ -82,15 +101,15 @@ for width in 240 800 1600; do
 done
 echo "(the URL is $url)"
 
-say "6. Its log"
+say "8. Its log"
 # Lines are stored a moment after the answer has gone out.
 sleep 1
 "$mayfly" logs image-resize
 
-say "7. What that would have cost on AWS"
+say "9. What that would have cost on AWS: exactly these calls, nothing while idle"
 "$mayfly" bill
 
-say "8. Stop"
+say "10. Stop"
 "$mayfly" rm -y image-resize
 $sudo kill "$server"
 wait "$server" || true

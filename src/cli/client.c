@@ -202,6 +202,8 @@ static void configure(struct client *c, const struct client_request *r, const ch
 	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &answer->body);
 	curl_easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, &answer->headers);
+	if (!strcmp(r->method, "HEAD"))
+		curl_easy_setopt(c->curl, CURLOPT_NOBODY, 1L);
 	if (is_local(c->host))
 		curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
 	if (bundle && *bundle)

@@ -124,22 +124,35 @@ int stack_bucket_name(struct stack *s, const struct template_resource *r, json_t
 	return CLI_OK;
 }
 
+/* In us-east-1 S3 takes the making of one's own bucket for done, so ask first what to report. */
+static int look(struct stack *s, const char *name, bool *ret_there)
+{
+	_cleanup_free_ char *path = client_path("/", name, "");
+	_cleanup_answer_ struct client_answer a = {0};
+	struct client_request r = {.service = "s3", .method = "HEAD", .path = path};
+	int code = client_send(s->client, &r, &a);
+
+	*ret_there = a.status == 200;
+	return code;
+}
+
 static int create(struct stack *s, const struct template_resource *r, const char *name)
 {
 	_cleanup_free_ char *what = xasprintf("making bucket %s", name);
 	_cleanup_buf_ struct buf body = BUF_INIT;
-	int code;
+	bool there;
+	int code = look(s, name, &there);
 
 	if (strcmp(s->region, "us-east-1"))
 		buf_printf(&body,
 		    "<CreateBucketConfiguration><LocationConstraint>%s</LocationConstraint>"
 		    "</CreateBucketConfiguration>",
 		    s->region);
-	code = put(s, name, "", buf_str(&body), 409, what);
-	if (code && code != CLIENT_NOTED)
-		return code;
-	stack_report(s, r->id, r->type, name, code ? "there" : "made");
-	return CLI_OK;
+	if (!code && !there)
+		code = put(s, name, "", buf_str(&body), 0, what);
+	if (!code)
+		stack_report(s, r->id, r->type, name, there ? "there" : "made");
+	return code;
 }
 
 static const char *const bucket_names[] = {"BucketName", "VersioningConfiguration",

@@ -17,6 +17,8 @@ const ANSWERS = 4;
 const HEADER = 160;
 const FRAME_MAX = HEADER + 65535 + PAYLOAD_MAX;
 const ROOM = 128 * 1024;
+// So much is asked for at once: what is still in the socket can be taken back by core.
+const STEP = 4096;
 const LARGE = 1024 * 1024;
 const PIECE_MAX = 256 * 1024;
 
@@ -71,7 +73,7 @@ function fill(size) {
 	while (end - start < size) {
 		let got = 0;
 		try {
-			got = readSync(EVENTS, input, end, input.length - end, null);
+			got = readSync(EVENTS, input, end, Math.min(Math.max(size - (end - start), STEP), input.length - end), null);
 		} catch (error) {
 			if (error.code === 'ECONNRESET') process.exit(0);
 			wait(error);

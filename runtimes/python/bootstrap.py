@@ -27,6 +27,7 @@ HEADER = 160
 PAYLOAD_MAX = 6 * 1024 * 1024 + 100
 FRAME_MAX = HEADER + 65535 + PAYLOAD_MAX
 ROOM = 128 * 1024
+STEP = 4096  # so much is read at once: what is still in the socket can be taken back by core
 # length, kind, flags, extra, sequence, time-out, request id, trace id (in errors: the type)
 LAYOUT = struct.Struct("<IBBHII36s108s")
 
@@ -54,7 +55,7 @@ class Channel:
             self.resize(max(size, ROOM))
         while self.end - self.start < size:
             try:
-                got = os.readv(EVENTS, [self.view[self.end :]])
+                got = os.readv(EVENTS, [self.view[self.end : max(self.start + size, self.end + STEP)]])
             except ConnectionResetError:
                 got = 0
             except BlockingIOError:

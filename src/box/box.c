@@ -153,6 +153,14 @@ static void on_piece(void *ctx, struct str data)
 		b->handler->on_piece(b, data);
 }
 
+static void on_taken_back(void *ctx, unsigned count)
+{
+	struct box *b = ctx;
+
+	if (b->state == BOX_READY)
+		b->handler->on_taken_back(b, count);
+}
+
 static void on_broken(void *ctx, const char *why)
 {
 	struct box *b = ctx;
@@ -169,6 +177,7 @@ const struct runtime_handler box_runtime_handler = {
     .on_stream = on_stream,
     .on_piece = on_piece,
     .on_answer = on_answer,
+    .on_taken_back = on_taken_back,
     .on_broken = on_broken,
 };
 
@@ -479,6 +488,11 @@ void box_pause(struct box *b, bool paused)
 {
 	if (b->state == BOX_READY)
 		runtime_pause(b->runtime, paused);
+}
+
+bool box_take_back(struct box *b)
+{
+	return runtime_take_back(b->runtime);
 }
 
 void box_stop(struct box *b)

@@ -60,6 +60,8 @@ struct box_handler {
 	void (*on_stream)(struct box *b, struct str content_type);
 	void (*on_piece)(struct box *b, struct str data);
 	void (*on_answer)(struct box *b, struct runtime_answer *a);
+	/* After box_take_back(): the last `count` events were never begun. */
+	void (*on_taken_back)(struct box *b, unsigned count);
 	/* Bytes that the program wrote to stdout or stderr. Not called inside box_start(). */
 	void (*on_output)(struct box *b, struct str bytes);
 	/* The program has ended by itself; all its output has been delivered. What is left of it is
@@ -98,6 +100,9 @@ void box_restart(struct box *b);
 void box_send(struct box *b, const struct runtime_event *ev);
 /* The pieces of a stream wait, and so does the program that writes them; see runtime_pause(). */
 void box_pause(struct box *b, bool paused);
+/* Have back what its program has not read of the events sent to it. False when it
+ * cannot be; a box that is stopped or ends meanwhile does not answer. */
+bool box_take_back(struct box *b);
 /* Deliver what is in the output pipe now: before an answer is booked. */
 void box_drain_output(struct box *b);
 /* Stop all its processes until the next box_send() or box_stop(). Only when nothing is outstanding.

@@ -38,7 +38,8 @@ int start_program(struct box *b, const char *const *argv, struct str env, uint32
 {
 	struct init_record *record = &orders;
 	_cleanup_close_ int output = -1, events = -1, answers = -1;
-	int r, ours[2], pass[3];
+	struct runtime_channel_fds ours;
+	int r, pass[3];
 	bool framed = b->program->framed;
 
 	*record = (struct init_record){.kind = INIT_START};
@@ -49,12 +50,12 @@ int start_program(struct box *b, const char *const *argv, struct str env, uint32
 	if (r < 0)
 		return r;
 	if (framed) {
-		r = runtime_channel_pairs(ours, &pass[1]);
+		r = runtime_channel_pairs(&ours, &pass[1]);
 		if (r < 0)
 			return r;
 		events = pass[1];
 		answers = pass[2];
-		b->runtime = runtime_channel_new(b->owner->loop, ours, &box_runtime_handler, b);
+		b->runtime = runtime_channel_new(b->owner->loop, &ours, &box_runtime_handler, b);
 	}
 	pass[0] = output;
 	return fd_send_fds(b->fds[WIRE_FD_CONTROL], record,

@@ -14,9 +14,10 @@
 #include "base/time.h"
 #include "invoke/invoke_int.h"
 
-#define AHEAD_MAX 4
+#define AHEAD_MAX 32
 #define AHEAD_RUN_NS 200000    /* only functions that take less */
 #define AHEAD_TOTAL_NS 1000000 /* and only so much work ahead */
+#define LATE_NS 4000000        /* no short run after all: those behind it go elsewhere */
 #define QUIET_ENOUGH 8         /* invocations without output: lines must not be mixed up */
 
 static const struct box_handler handler;
@@ -54,9 +55,15 @@ bool environment_can_take(const struct environment *en, const struct invocation 
 	const struct invoke_version *v = en->version;
 
 	return en->state == ENVIRONMENT_READY && v->c.program->framed && en->outstanding &&
+	       !en->taking && loop_now_ns(loop_of(en)) - en->start_ns < AHEAD_TOTAL_NS &&
 	       v->run_ns && v->run_ns < AHEAD_RUN_NS && en->outstanding < AHEAD_MAX &&
 	       v->run_ns * (en->outstanding + 1) <= AHEAD_TOTAL_NS && en->quiet >= QUIET_ENOUGH &&
 	       !n->tail && !head(en)->tail && !n->on_piece && !head(en)->on_piece;
+}
+
+bool environment_is_late(const struct environment *en)
+{
+	return en->outstanding && loop_now_ns(loop_of(en)) - en->start_ns >= LATE_NS;
 }
 
 /* ---- idle and gone ---- */
@@ -192,6 +199,7 @@ static void stop(struct environment *en)
 	if (en->state == ENVIRONMENT_STARTING)
 		en->version->starting--;
 	en->state = ENVIRONMENT_STOPPED;
+	en->taking = false;
 	box_stop(en->box);
 	go_idle(en);
 }
@@ -288,6 +296,8 @@ void environment_run(struct environment *en, struct invocation *n)
 		go_busy(en);
 		next_begins(en, time_mono_ns());
 		alarm_at(en, deadline_ns(en));
+	} else {
+		alarm_at(en, en->start_ns + LATE_NS);
 	}
 	if (en->state == ENVIRONMENT_STOPPED) {
 		en->state = ENVIRONMENT_BOUND;
@@ -348,6 +358,23 @@ static void on_piece(struct box *b, struct str data)
 	    INVOKE_STREAM_MAX);
 	box_drain_output(b);
 	fail_head(en, INVOKE_ERROR, type, text, stop);
+}
+
+/* They have not begun, so somebody else may run them. */
+static void on_taken_back(struct box *b, unsigned count)
+{
+	struct environment *en = box_ctx(b);
+
+	en->taking = false;
+	for (; count && en->outstanding > 1; count--) {
+		struct invocation *n = list_last(&en->running, struct invocation, node);
+
+		list_remove(&n->node);
+		en->outstanding--;
+		version_requeue(en->version, n);
+	}
+	if (en->version->waiting_count)
+		version_dispatch(en->version);
 }
 
 /* ---- init ---- */
@@ -518,6 +545,7 @@ static const struct box_handler handler = {
     .on_stream = on_stream,
     .on_piece = on_piece,
     .on_answer = on_answer,
+    .on_taken_back = on_taken_back,
     .on_output = on_output,
     .on_exit = on_ended,
     .on_no_program = on_no_program,
@@ -543,6 +571,20 @@ static void time_out(struct environment *en)
 	fail_head(en, INVOKE_TIMEOUT, "Sandbox.Timedout", text, stop);
 }
 
+static void on_timer_running(struct environment *en, int64_t now)
+{
+	if (now >= deadline_ns(en)) {
+		time_out(en);
+		return;
+	}
+	if (en->outstanding > 1 && !en->taking && environment_is_late(en)) {
+		en->taking = box_take_back(en->box);
+	} else if (en->outstanding > 1 && !en->taking) {
+		alarm_at(en, en->start_ns + LATE_NS);
+	}
+	alarm_at(en, deadline_ns(en));
+}
+
 static void on_timer(struct loop_timer *t)
 {
 	struct environment *en = container_of(t, struct environment, timer);
@@ -550,10 +592,7 @@ static void on_timer(struct loop_timer *t)
 	int64_t started;
 
 	if (en->outstanding) {
-		if (now >= deadline_ns(en))
-			time_out(en);
-		else
-			alarm_at(en, deadline_ns(en));
+		on_timer_running(en, now);
 		return;
 	}
 	if (en->state == ENVIRONMENT_STARTING) {

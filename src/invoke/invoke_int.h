@@ -74,6 +74,7 @@ struct environment {
 	struct list running; /* invocations sent, in order; the head is the one that runs */
 	unsigned outstanding;
 	bool busy;                       /* in version->busy */
+	bool taking;                     /* back what was sent ahead: nothing more is */
 	int64_t start_ns, start_wall_ms; /* of the head */
 	int64_t ended_ns;                /* when the last invocation ended */
 	int64_t init_ns;                 /* of the first init; reported with the first invoke */
@@ -120,6 +121,8 @@ void environment_run(struct environment *en, struct invocation *n);
 void environment_pause(struct environment *en, const struct invocation *n, bool paused);
 void environment_free(struct environment *en); /* kills its box; nothing may be outstanding */
 bool environment_is_short(const struct invoke_version *v); /* runs take microseconds */
+/* What runs in it takes longer than anybody should wait for a short one. */
+bool environment_is_late(const struct environment *en);
 bool environment_can_take(const struct environment *en, const struct invocation *n);
 
 /* variables.c */

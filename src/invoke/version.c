@@ -157,6 +157,19 @@ static bool served_within(
 	return (int64_t)v->waiting_count * run_ns / boxes < limit_ns;
 }
 
+/* Those whose program is at something long will not serve the queue. */
+static unsigned count_late(const struct invoke_version *v)
+{
+	unsigned looked = 0, late = 0;
+
+	list_for_each (node, &v->busy) {
+		late += environment_is_late(list_entry(node, struct environment, idle_node));
+		if (++looked == BUSY_LOOKED_AT)
+			break;
+	}
+	return late;
+}
+
 /* Where the next one goes: very short ones stay together at boxes that are busy, where they wait
  * for microseconds; waking another box costs the machine more than that. NULL: wait. */
 static struct environment *pick(struct invoke_version *v, const struct invocation *n)
@@ -173,7 +186,7 @@ static struct environment *pick(struct invoke_version *v, const struct invocatio
 			break;
 	}
 	if (looked && environment_is_short(v) &&
-	    served_within(v, v->busy_count, v->floor_ns, PACK_WAIT_NS))
+	    served_within(v, v->busy_count - count_late(v), v->floor_ns, PACK_WAIT_NS))
 		return NULL;
 	return idle;
 }

@@ -9,6 +9,7 @@
  * are gathered in one buffer and written at the end of the turn. In the steady state nothing is
  * allocated, unless the callee takes an answer's memory.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -16,6 +17,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "runtime/reclaim_int.h"
 #include "runtime/runtime_int.h"
 
 #define SCRATCH_SIZE (128 * 1024)
@@ -34,6 +36,7 @@ enum channel_state {
 };
 
 struct sent {
+	uint64_t from; /* where in all we ever sent its frame begins */
 	uint32_t sequence;
 	bool stream;
 	char request_id[37];
@@ -43,7 +46,10 @@ struct channel {
 	struct runtime base;
 	struct loop *loop;
 	struct loop_io io;
-	struct loop_io to_box; /* watched while the socket is full */
+	struct loop_io to_box;   /* watched while the socket is full */
+	int unread;              /* the box's end of the same */
+	struct reclaim *reclaim; /* going on: nothing is sent meanwhile */
+	uint64_t queued;         /* bytes of all frames ever */
 	struct loop_task flush;
 	bool *gone; /* set when freed inside a callback */
 	bool broken;
@@ -90,6 +96,7 @@ static void fail(struct channel *c, const char *why)
 	loop_io_remove(c->loop, &c->to_box);
 	loop_task_cancel(&c->flush);
 	loop_task_cancel(&c->go_on);
+	reclaim_forget(c->reclaim);
 	c->base.handler->on_broken(c->base.ctx, why);
 }
 
@@ -424,7 +431,7 @@ static void on_ready(struct loop_io *io, uint32_t events)
 		return;
 	/* What the answers made room for goes out before anything else is done in this turn: the
 	 * box works on while we reply. */
-	if (buf_len(&c->out) && !c->to_box.added) {
+	if (buf_len(&c->out) && !c->to_box.added && !c->reclaim) {
 		loop_task_cancel(&c->flush);
 		send_out(c);
 	}
@@ -442,8 +449,9 @@ static void queue(struct channel *c, const struct frame *f, struct str extra, st
 	buf_append(&c->out, f, sizeof(*f));
 	buf_append_str(&c->out, extra);
 	buf_append_str(&c->out, payload);
+	c->queued += f->length;
 	/* While the socket is full, on_writable() sends. */
-	if (!c->to_box.added)
+	if (!c->to_box.added && !c->reclaim)
 		loop_defer(c->loop, &c->flush);
 }
 
@@ -494,6 +502,7 @@ static void remember(struct channel *c, const char *request_id, bool stream)
 	struct sent *s = &c->sent[(c->first + c->count) % RUNTIME_AHEAD_MAX];
 
 	check(c->count < RUNTIME_AHEAD_MAX);
+	s->from = c->queued;
 	s->sequence = ++c->sequence;
 	s->stream = stream;
 	memcpy(s->request_id, request_id, sizeof(s->request_id));
@@ -524,6 +533,61 @@ static void channel_send(struct runtime *r, const struct runtime_event *ev)
 	queue(c, &f, buf_str(&extra), ev->payload);
 }
 
+/* --- taking back ------------------------------------------------------------------------------ */
+
+/* The frames that begin at `from` or later are not sent, but for the oldest. How many? */
+static unsigned forget_sent(struct channel *c, uint64_t from)
+{
+	unsigned n = 0;
+
+	while (
+	    c->count > 1 && c->sent[(c->first + c->count - 1) % RUNTIME_AHEAD_MAX].from >= from) {
+		c->queued = c->sent[(c->first + c->count - 1) % RUNTIME_AHEAD_MAX].from;
+		c->count--;
+		c->sequence--;
+		n++;
+	}
+	return n;
+}
+
+/* The bytes are the last that were sent. What of them belongs to a frame of which the box has read
+ * a part already, or to the oldest, goes out again. */
+static void on_reclaimed(void *ctx, struct buf *bytes)
+{
+	struct channel *c = ctx;
+	const uint64_t sent = c->queued - buf_len(&c->out);
+	const uint64_t from = sent - buf_len(bytes);
+	unsigned count;
+
+	check(buf_len(bytes) <= sent);
+	c->reclaim = NULL;
+	count = forget_sent(c, from);
+	buf_append_str(bytes, buf_str(&c->out));
+	buf_clear(&c->out);
+	buf_append(&c->out, buf_data(bytes), c->queued - from);
+	if (count) { /* it may have been told in one of them */
+		free(c->arn);
+		c->arn = NULL;
+	}
+	send_out(c);
+	if (!c->broken)
+		c->base.handler->on_taken_back(c->base.ctx, count);
+}
+
+static bool channel_take_back(struct runtime *r)
+{
+	struct channel *c = to_channel(r);
+
+	if (c->broken || c->reclaim || c->unread < 0)
+		return false;
+	c->reclaim = reclaim_start(c->loop, c->unread, on_reclaimed, c);
+	if (!c->reclaim)
+		return false;
+	loop_task_cancel(&c->flush);
+	loop_io_remove(c->loop, &c->to_box);
+	return true;
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void channel_free(struct runtime *r)
@@ -537,10 +601,13 @@ static void channel_free(struct runtime *r)
 		loop_io_remove(c->loop, &c->to_box);
 		loop_task_cancel(&c->flush);
 		loop_task_cancel(&c->go_on);
+		reclaim_forget(c->reclaim);
 	}
 	close(c->io.fd);
 	buf_done(&c->held);
 	close(c->to_box.fd);
+	if (c->unread >= 0)
+		close(c->unread);
 	buf_done(&c->body);
 	buf_done(&c->out);
 	free(c->arn);
@@ -552,40 +619,53 @@ static const struct runtime_ops channel_ops = {
     .init = channel_init,
     .send = channel_send,
     .pause = channel_pause,
+    .take_back = channel_take_back,
 };
 
-/* Each way has a pair of its own: a process that sleeps in read(2) on a Unix socket is woken when
- * the other end takes what it has written to the same one. */
-int runtime_channel_pairs(int ret_ours[2], int ret_theirs[2])
+/* A process that sleeps in read(2) on a Unix socket is woken when the other end takes what it has
+ * written to the same socket. So each way has a pair of its own. */
+static int one_way(int *ret_ours, int *ret_theirs, int closed)
 {
-	for (int i = 0; i < 2; i++) {
-		int pair[2];
+	int pair[2];
 
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-			int error = errno;
-
-			if (i)
-				close(ret_ours[0]), close(ret_theirs[0]);
-			return -error;
-		}
-		ret_ours[i] = pair[0];
-		ret_theirs[i] = pair[1];
-		(void)fd_nonblock(pair[0]);
-		fd_refuse_fds(pair[0]);
-		shutdown(pair[0], i ? SHUT_WR : SHUT_RD);
-	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	(void)fd_nonblock(pair[0]);
+	fd_refuse_fds(pair[0]);
+	shutdown(pair[0], closed);
+	*ret_ours = pair[0];
+	*ret_theirs = pair[1];
 	return 0;
 }
 
-struct runtime *runtime_channel_new(
-    struct loop *l, const int fds[2], const struct runtime_handler *h, void *ctx)
+int runtime_channel_pairs(struct runtime_channel_fds *ret_ours, int ret_theirs[2])
+{
+	int r = one_way(&ret_ours->to_box, &ret_theirs[0], SHUT_RD);
+
+	if (r < 0)
+		return r;
+	ret_ours->unread = fcntl(ret_theirs[0], F_DUPFD_CLOEXEC, 3);
+	r = ret_ours->unread < 0 ? -errno : one_way(&ret_ours->from_box, &ret_theirs[1], SHUT_WR);
+	if (r == 0)
+		return 0;
+	close(ret_ours->to_box);
+	close(ret_theirs[0]);
+	if (ret_ours->unread >= 0)
+		close(ret_ours->unread);
+	return r;
+}
+
+struct runtime *runtime_channel_new(struct loop *l, const struct runtime_channel_fds *fds,
+    const struct runtime_handler *h, void *ctx)
 {
 	struct channel *c = xcalloc(1, sizeof(*c));
 
 	c->base = (struct runtime){&channel_ops, h, ctx};
 	c->loop = l;
-	c->to_box = (struct loop_io){.fd = fds[0], .events = EPOLLOUT, .on_ready = on_writable};
-	c->io = (struct loop_io){.fd = fds[1], .events = EPOLLIN, .on_ready = on_ready};
+	c->to_box =
+	    (struct loop_io){.fd = fds->to_box, .events = EPOLLOUT, .on_ready = on_writable};
+	c->io = (struct loop_io){.fd = fds->from_box, .events = EPOLLIN, .on_ready = on_ready};
+	c->unread = fds->unread;
 	c->flush.run = on_flush;
 	list_init(&c->flush.node);
 	c->go_on.run = on_go_on;

@@ -40,6 +40,6 @@ struct frame {
 	uint32_t timeout_ms; /* left for this invoke when it starts; 0 in answers */
 	char request_id[36]; /* not NUL-terminated; zeros in FRAME_INIT, WARM, READY */
 	char trace_id[108]; /* NUL-padded; in FRAME_ERROR: the error type; FRAME_PIECE: content type
-			    */
+			     */
 };
 _Static_assert(sizeof(struct frame) == FRAME_HEADER_SIZE, "the layout is part of the protocol");

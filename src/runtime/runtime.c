@@ -23,6 +23,11 @@ void runtime_pause(struct runtime *r, bool paused)
 	r->ops->pause(r, paused);
 }
 
+bool runtime_take_back(struct runtime *r)
+{
+	return r->ops->take_back && r->ops->take_back(r);
+}
+
 void runtime_error_json(struct buf *out, struct str type, struct str message)
 {
 	buf_puts(out, "{\"errorType\":");

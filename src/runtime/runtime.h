@@ -20,13 +20,13 @@ struct runtime_api;
 struct runtime_event {
 	char request_id[37];
 	char trace_id[RUNTIME_TRACE_SIZE]; /* "" when there is none */
-	const char *arn;           /* as the caller invoked it */
-	struct str client_context; /* JSON, decoded; empty when there is none */
-	struct str identity;       /* JSON for Cognito identity; empty when there is none */
-	int64_t timeout_ms;        /* left when it starts */
-	int64_t deadline_ms;       /* the same as wall time */
-	struct str payload;        /* valid until runtime_send() returns */
-	bool stream;               /* its answer may come in pieces: see on_stream */
+	const char *arn;                   /* as the caller invoked it */
+	struct str client_context;         /* JSON, decoded; empty when there is none */
+	struct str identity;               /* JSON for Cognito identity; empty when there is none */
+	int64_t timeout_ms;                /* left when it starts */
+	int64_t deadline_ms;               /* the same as wall time */
+	struct str payload;                /* valid until runtime_send() returns */
+	bool stream;                       /* its answer may come in pieces: see on_stream */
 };
 
 struct runtime_answer {
@@ -49,14 +49,22 @@ struct runtime_handler {
 	 * the error that cut the stream short. content_type may be empty. */
 	void (*on_stream)(void *ctx, struct str content_type);
 	void (*on_piece)(void *ctx, struct str data);
+	/* The last `count` events were not read by the program and never will be; it may be 0. */
+	void (*on_taken_back)(void *ctx, unsigned count);
 };
 
-/* The socket pairs of a framed channel: [0] brings events to the box, [1] answers from it. ret_ours
- * for runtime_channel_new(), ret_theirs for the box, in this order. 0 or -errno. */
-int runtime_channel_pairs(int ret_ours[2], int ret_theirs[2]);
-/* Framed: core's ends, owned from here. */
-struct runtime *runtime_channel_new(
-    struct loop *l, const int fds[2], const struct runtime_handler *h, void *ctx);
+/* Core's descriptors of a framed channel. */
+struct runtime_channel_fds {
+	int to_box, from_box;
+	int unread; /* another of the end that the box reads from, for runtime_take_back() */
+};
+
+/* The socket pairs of a framed channel. ret_theirs: for the box to read from, and to write to. 0 or
+ * -errno. */
+int runtime_channel_pairs(struct runtime_channel_fds *ret_ours, int ret_theirs[2]);
+/* Framed: the descriptors are owned from here. */
+struct runtime *runtime_channel_new(struct loop *l, const struct runtime_channel_fds *fds,
+    const struct runtime_handler *h, void *ctx);
 /* HTTP Runtime API: listener made inside the box's network namespace, owned from here. */
 struct runtime *runtime_api_new(struct runtime_api *api, int listen_fd,
     const struct runtime_handler *h, void *ctx, struct err *e);
@@ -88,3 +96,7 @@ void runtime_send(struct runtime *r, const struct runtime_event *ev);
 /* Between the two calls nothing more of a stream is told, nor read: the box has to wait. Only
  * between on_stream and on_answer, which also ends a pause. */
 void runtime_pause(struct runtime *r, bool paused);
+
+/* Take back what the program has not begun to read, but for the oldest event. True: on_taken_back
+ * follows once, from the loop, unless the channel ends. Framed only. */
+bool runtime_take_back(struct runtime *r);

@@ -9,6 +9,7 @@ struct runtime_ops {
 	void (*init)(struct runtime *r, struct str init_json);
 	void (*send)(struct runtime *r, const struct runtime_event *ev);
 	void (*pause)(struct runtime *r, bool paused);
+	bool (*take_back)(struct runtime *r); /* may be NULL */
 };
 
 struct runtime {

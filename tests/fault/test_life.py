@@ -1,8 +1,11 @@
 """The life of a box: init, time-outs, crashes, freezing, limits, figures."""
 import concurrent.futures
+import functools
+import http.client
 import math
 import os
 import re
+import socket
 import time
 
 import fault
@@ -314,6 +317,62 @@ def handler(event, context):
                     if os.path.exists(f"/proc/{p}/root/tmp/parent-mark")]
         # Only box-init is left of it.
         self.server.wait_for(lambda: len(left()) == 1, "its children to die", 3)
+
+
+class Ahead(Case):
+    COUNT = 24
+
+    def ask(self, path):
+        return f"GET /_mayfly/url/{self.ident}{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+    def round(self, slow=None):
+        """All at once on their own connections; how long each took."""
+        start, took = time.perf_counter(), {}
+
+        def wait(i):
+            answer = http.client.HTTPResponse(self.sockets[i])
+            answer.begin()
+            body = answer.read()
+            took[i] = time.perf_counter() - start
+            assert (answer.status, body) == (200, b"done"), (answer.status, body)
+
+        for i, s in enumerate(self.sockets):
+            s.sendall(self.ask("/slow" if i == slow else "/"))
+        fault.parallel(*(functools.partial(wait, i) for i in range(self.COUNT)))
+        return took
+
+    def test_long_run_among_short_ones(self):
+        """What was sent ahead behind it, and not begun, runs elsewhere; each runs once."""
+        for name, runtime, files in (
+                ("ahead-node", "nodejs20.x", {"index.mjs": """
+export const handler = async (event) => {
+    if (event.rawPath.endsWith("slow")) await new Promise((done) => setTimeout(done, 3000));
+    return "done";
+};"""}),
+                ("ahead-python", "python3.11", {"index.py": """
+import time
+def handler(event, context):
+    if event["rawPath"].endswith("slow"):
+        time.sleep(3)
+    return "done"
+"""})):
+            self.ident = self.server.function(name, runtime, files)
+            self.sockets = [socket.create_connection(("127.0.0.1", self.server.port))
+                            for _ in range(self.COUNT)]
+            for _ in range(20):
+                self.round()
+            took = self.round(slow=3)
+            for s in self.sockets:
+                s.close()
+            self.assertGreater(took.pop(3), 2.9)
+            # Those its program had read already wait for it: 4 KiB of events.
+            late = [t for t in took.values() if t > 2]
+            self.assertLess(len(late), 7, took)
+            lines = self.server.logs(name)
+            for kind in ("START", "END", "REPORT"):
+                ids = [line.split()[2] for line in lines if line.startswith(kind + " ")]
+                self.assertEqual(len(ids), 21 * self.COUNT, kind)
+                self.assertEqual(len(set(ids)), 21 * self.COUNT, kind)
 
 
 class Freeze(Case):

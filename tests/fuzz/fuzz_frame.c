@@ -13,7 +13,8 @@
 
 struct play {
 	struct runtime *rt;
-	int answers, broken, streams;
+	int answers, broken, streams, taken_back;
+	unsigned taken_count;
 	bool paused;
 };
 
@@ -37,6 +38,14 @@ static void on_answer(void *ctx, struct runtime_answer *a)
 	check(buf_len(a->payload) <= FRAME_PAYLOAD_MAX);
 	if (p->answers == 2)
 		buf_done(a->payload);
+}
+
+static void on_taken_back(void *ctx, unsigned count)
+{
+	struct play *p = ctx;
+
+	p->taken_back++;
+	p->taken_count = count;
 }
 
 static void on_broken(void *ctx, const char *why)
@@ -64,7 +73,7 @@ static void on_piece(void *ctx, struct str data)
 }
 
 static const struct runtime_handler handler = {
-    on_event, on_event, on_init_error, on_answer, on_broken, on_stream, on_piece};
+    on_event, on_event, on_init_error, on_answer, on_broken, on_stream, on_piece, on_taken_back};
 
 static void honest(struct loop *l, int box, uint8_t kind)
 {
@@ -115,13 +124,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct loop *l = loop_new(0, NULL);
 	struct play p = {0};
-	int fds[2], ours[2];
+	int fds[2];
+	struct runtime_channel_fds ours;
 
 	check(l && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
 	/* One pair for both ways does here. */
-	ours[0] = fds[0];
-	ours[1] = dup(fds[0]);
-	p.rt = runtime_channel_new(l, ours, &handler, &p);
+	ours = (struct runtime_channel_fds){fds[0], dup(fds[0]), -1};
+	p.rt = runtime_channel_new(l, &ours, &handler, &p);
 	if (size)
 		play(l, &p, fds[1], data, size);
 	close(fds[1]);

@@ -18,8 +18,9 @@
 struct play {
 	struct loop *loop;
 	struct runtime *rt;
-	int box;
-	int warm, ready, init_errors, answers, broken;
+	int box, answers_to; /* what it reads, and writes to */
+	int warm, ready, init_errors, answers, broken, taken_back;
+	unsigned taken_count;
 	bool free_on_answer, take;
 	char why[128], type[128], id[37];
 	bool is_error;
@@ -71,6 +72,14 @@ static void on_answer(void *ctx, struct runtime_answer *a)
 	}
 }
 
+static void on_taken_back(void *ctx, unsigned count)
+{
+	struct play *p = ctx;
+
+	p->taken_back++;
+	p->taken_count = count;
+}
+
 static void on_broken(void *ctx, const char *why)
 {
 	struct play *p = ctx;
@@ -103,7 +112,7 @@ static void on_piece(void *ctx, struct str data)
 }
 
 static const struct runtime_handler handler = {
-    on_warm, on_ready, on_init_error, on_answer, on_broken, on_stream, on_piece};
+    on_warm, on_ready, on_init_error, on_answer, on_broken, on_stream, on_piece, on_taken_back};
 
 static void turns(struct play *p, int n)
 {
@@ -114,16 +123,16 @@ static void turns(struct play *p, int n)
 static int setup(void **state)
 {
 	struct play *p = calloc(1, sizeof(*p));
-	int fds[2], ours[2];
+	int fds[2];
+	struct runtime_channel_fds ours;
 
-	p->loop = loop_new(0, NULL);
+	p->loop = loop_new(1, NULL);
 	assert_non_null(p->loop);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	p->box = fds[1];
+	p->box = p->answers_to = fds[1];
 	/* One pair for both ways does here. */
-	ours[0] = fds[0];
-	ours[1] = dup(fds[0]);
-	p->rt = runtime_channel_new(p->loop, ours, &handler, p);
+	ours = (struct runtime_channel_fds){fds[0], dup(fds[0]), -1};
+	p->rt = runtime_channel_new(p->loop, &ours, &handler, p);
 	*state = p;
 	return 0;
 }
@@ -158,7 +167,7 @@ static void put(struct buf *b, uint8_t kind, uint32_t sequence, const char *id, 
 
 static void flush(struct play *p, struct buf *b)
 {
-	assert_int_equal(fd_write_full(p->box, buf_data(b), buf_len(b)), 0);
+	assert_int_equal(fd_write_full(p->answers_to, buf_data(b), buf_len(b)), 0);
 	buf_clear(b);
 	turns(p, 3);
 }
@@ -667,32 +676,182 @@ static void test_piece_too_large(void **state)
 }
 
 /* As in a box: each way has its own pair, and only that way. */
+static int setup_pairs(void **state)
+{
+	struct runtime_channel_fds ours;
+	struct play *p = calloc(1, sizeof(*p));
+	int theirs[2];
+
+	p->loop = loop_new(1, NULL);
+	assert_non_null(p->loop);
+	assert_int_equal(runtime_channel_pairs(&ours, theirs), 0);
+	p->box = theirs[0];
+	p->answers_to = theirs[1];
+	p->rt = runtime_channel_new(p->loop, &ours, &handler, p);
+	*state = p;
+	return 0;
+}
+
+static int teardown_pairs(void **state)
+{
+	close(((struct play *)*state)->answers_to);
+	return teardown(state);
+}
+
 static void test_pairs(void **state)
 {
 	struct play *p = *state;
-	struct frame warm = {.length = sizeof(warm), .kind = FRAME_WARM}, got;
-	int ours[2], theirs[2];
-	struct runtime *rt;
+	char c;
 
-	assert_int_equal(runtime_channel_pairs(ours, theirs), 0);
-	rt = runtime_channel_new(p->loop, ours, &handler, p);
-	assert_int_equal(send(theirs[0], "x", 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(send(p->box, "x", 1, MSG_NOSIGNAL), -1);
 	assert_int_equal(errno, EPIPE);
-	assert_int_equal(recv(theirs[1], &got, 1, MSG_DONTWAIT), 0);
-	assert_int_equal(write(theirs[1], &warm, sizeof(warm)), sizeof(warm));
-	turns(p, 1);
-	assert_int_equal(p->warm, 1);
-	runtime_init(rt, STR("{}"));
-	turns(p, 1);
-	assert_int_equal(read(theirs[0], &got, sizeof(got)), sizeof(got));
-	assert_int_equal(got.kind, FRAME_INIT);
-	close(theirs[1]);
+	assert_int_equal(recv(p->answers_to, &c, 1, MSG_DONTWAIT), 0);
+	start(p);
+	shutdown(p->answers_to, SHUT_WR);
 	turns(p, 1);
 	assert_int_equal(p->broken, 1);
-	close(theirs[0]);
-	runtime_free(rt);
+	assert_string_equal(p->why, "");
 }
 
+static void invoke_many(struct play *p, int from, int to, size_t payload)
+{
+	_cleanup_free_ char *text = malloc(payload);
+	char id[37] = ID_A;
+
+	memset(text, 'x', payload);
+	for (int i = from; i <= to; i++) {
+		snprintf(id + 34, 3, "%02d", i);
+		invoke(p, id, (struct str){text, payload});
+	}
+}
+
+static void take_back(struct play *p, int expected)
+{
+	p->taken_back = 0;
+	assert_true(runtime_take_back(p->rt));
+	assert_false(runtime_take_back(p->rt)); /* one at a time */
+	for (int i = 0; i < 1000 && !p->taken_back; i++)
+		assert_true(loop_turn(p->loop, 10) >= 0);
+	assert_int_equal(p->taken_back, 1);
+	assert_int_equal(p->taken_count, expected);
+}
+
+/* Read a frame that must be the nth invoke, after what has been read of it before. */
+static void hear_nth(struct play *p, int nth, const void *before, size_t len)
+{
+	struct frame f;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	if (len) {
+		memcpy(&f, before, len);
+		assert_int_equal(fd_read_full(p->box, (char *)&f + len, sizeof(f) - len), 0);
+		assert_int_equal(
+		    fd_read_full(p->box, buf_reserve(&b, f.length), f.length - sizeof(f)), 0);
+	} else {
+		hear(p, &f, &b);
+	}
+	assert_int_equal(f.kind, FRAME_INVOKE);
+	assert_int_equal(f.sequence, nth);
+	assert_int_equal((f.request_id[34] - '0') * 10 + f.request_id[35] - '0', nth);
+}
+
+static void nothing_waits(struct play *p)
+{
+	char c;
+
+	assert_int_equal(recv(p->box, &c, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+}
+
+static void test_taking_back(void **state)
+{
+	struct play *p = *state;
+	char part[100];
+
+	start(p);
+	invoke_many(p, 1, 6, 500);
+	turns(p, 1);
+	hear_nth(p, 1, NULL, 0);
+	assert_int_equal(fd_read_full(p->box, part, sizeof(part)), 0);
+	/* 1 has been read, 2 begun; 3 to 6 come back, and 2 can still be read whole. */
+	take_back(p, 4);
+	hear_nth(p, 2, part, sizeof(part));
+	nothing_waits(p);
+	/* What comes now has the next number, and says again what only a frame that never arrived
+	 * would have said. */
+	invoke_many(p, 3, 3, 0);
+	turns(p, 1);
+	hear_nth(p, 3, NULL, 0);
+	say(p, FRAME_RESULT, 1, ID_A, "1");
+	say(p, FRAME_RESULT, 2, "aaaaaaaa-0000-4000-8000-000000000002", "2");
+	say(p, FRAME_RESULT, 3, "aaaaaaaa-0000-4000-8000-000000000003", "3");
+	assert_int_equal(p->answers, 3);
+	say(p, FRAME_RESULT, 4, "aaaaaaaa-0000-4000-8000-000000000004", "4");
+	assert_int_equal(p->broken, 1);
+	assert_false(runtime_take_back(p->rt));
+}
+
+/* Whoever is not sent again must not take with it what the box was to know. */
+static void test_taking_back_tells_again(void **state)
+{
+	struct play *p = *state;
+	struct runtime_event ev = {.arn = "arn:y", .timeout_ms = 1, .request_id = ID_B};
+	struct frame f;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	start(p);
+	invoke(p, ID_A, STR("1"));
+	runtime_send(p->rt, &ev);
+	turns(p, 1);
+	take_back(p, 1);
+	hear(p, &f, &b);
+	assert_true(str_is(buf_str(&b), "{\"arn\":\"arn:x\"}1"));
+	runtime_send(p->rt, &ev);
+	turns(p, 1);
+	hear(p, &f, &b);
+	assert_int_equal(f.sequence, 2);
+	assert_true(str_is(buf_str(&b), "{\"arn\":\"arn:y\"}"));
+}
+
+/* The oldest stays, read or not; more may be sent while it goes on; a full socket does not matter.
+ */
+static void test_taking_back_all(void **state)
+{
+	struct play *p = *state;
+
+	start(p);
+	assert_true(runtime_take_back(p->rt));
+	for (int i = 0; i < 1000 && !p->taken_back; i++)
+		assert_true(loop_turn(p->loop, 10) >= 0);
+	assert_int_equal(p->taken_count, 0);
+	invoke_many(p, 1, 9, 100000);
+	turns(p, 1);
+	p->taken_back = 0;
+	assert_true(runtime_take_back(p->rt));
+	invoke_many(p, 10, 12, 100);
+	for (int i = 0; i < 1000 && !p->taken_back; i++)
+		assert_true(loop_turn(p->loop, 10) >= 0);
+	assert_int_equal(p->taken_count, 11);
+	hear_nth(p, 1, NULL, 0);
+	nothing_waits(p);
+}
+
+static void test_freed_while_taking_back(void **state)
+{
+	struct play *p = *state;
+
+	start(p);
+	invoke_many(p, 1, 3, 10);
+	turns(p, 1);
+	assert_true(runtime_take_back(p->rt));
+	runtime_free(p->rt);
+	p->rt = NULL;
+	for (int i = 0; i < 10; i++)
+		assert_true(loop_turn(p->loop, 5) >= 0);
+	assert_int_equal(p->taken_back, 0);
+}
+
+#define TEST_PAIRS(name) cmocka_unit_test_setup_teardown(name, setup_pairs, teardown_pairs)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -723,7 +882,11 @@ int main(void)
 	    TEST(test_freed_in_piece),
 	    TEST(test_piece_unasked),
 	    TEST(test_piece_too_large),
-	    TEST(test_pairs),
+	    TEST_PAIRS(test_pairs),
+	    TEST_PAIRS(test_taking_back),
+	    TEST_PAIRS(test_taking_back_tells_again),
+	    TEST_PAIRS(test_taking_back_all),
+	    TEST_PAIRS(test_freed_while_taking_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

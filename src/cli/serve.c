@@ -19,6 +19,7 @@ struct options {
 	struct cli_list listen;
 	bool dev, debug;
 	int64_t boxes, pool_memory_mb, pool_each, concurrency, idle_s, retry_base_ms, spin_us;
+	int64_t stream_rate;
 };
 
 struct command {
@@ -139,6 +140,7 @@ static void add_core_options(struct command *c, const struct options *o)
 	add_number(c, "--concurrency", o->concurrency);
 	add_number(c, "--idle", o->idle_s);
 	add_number(c, "--retry-base-ms", o->retry_base_ms);
+	add_number(c, "--stream-rate", o->stream_rate);
 	add_number(c, "--spin-us", o->spin_us);
 	if (o->debug)
 		add(c, "--debug");
@@ -196,6 +198,9 @@ static const struct cli_option table[] = {
     {"idle", 0, CLI_NUMBER, "SECONDS", "how long an idle box is kept (300)", AT(idle_s), 1, 86400},
     {"retry-base-ms", 0, CLI_NUMBER, "MS", "wait before the first retry of an event (60000)",
 	AT(retry_base_ms), 1, 3600000},
+    {"stream-rate", 0, CLI_NUMBER, "KIB",
+	"KiB a second of a streamed answer after 6 MiB (0: no pace; AWS: 2048)", AT(stream_rate), 0,
+	1048576},
     {"spin-us", 0, CLI_NUMBER, "US", "look for more work so long before sleeping, when busy (50)",
 	AT(spin_us), 0, 1000},
     {"debug", 0, CLI_FLAG, NULL, "log more", AT(debug), 0, 0},
@@ -221,6 +226,7 @@ const struct cli_verb cli_serve = {
 	    .concurrency = -1,
 	    .idle_s = -1,
 	    .retry_base_ms = -1,
+	    .stream_rate = -1,
 	    .spin_us = -1,
 	},
     .size = sizeof(struct options),

@@ -22,6 +22,7 @@ static const struct option options[] = {
     {"--concurrency", NUMBER, offsetof(struct config, concurrency), 101, 100000},
     {"--idle", NUMBER, offsetof(struct config, idle_s), 1, 86400},
     {"--retry-base-ms", NUMBER, offsetof(struct config, retry_base_ms), 1, 3600000},
+    {"--stream-rate", NUMBER, offsetof(struct config, stream_rate_kib), 0, 1048576},
     {"--spin-us", NUMBER, offsetof(struct config, spin_us), 0, 1000},
 };
 

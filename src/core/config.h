@@ -15,6 +15,7 @@ struct config {
 	int64_t pool_each;
 	int64_t concurrency;
 	int64_t idle_s;
+	int64_t stream_rate_kib;
 	int64_t retry_base_ms; /* tests compress time with it */
 	int64_t spin_us;
 	bool debug;

@@ -154,6 +154,7 @@ static int open_invoke(struct core *c, struct err *e)
 	    .concurrency = (unsigned)c->config.concurrency,
 	    .idle_ms = c->config.idle_s * 1000,
 	    .retry_base_ms = c->config.retry_base_ms,
+	    .stream_rate = c->config.stream_rate_kib * 1024,
 	    .endpoint_port = ENDPOINT_PORT,
 	    .keys = make_keys,
 	    .resolve = resolve,

@@ -103,6 +103,7 @@ static void release(struct environment *en)
 	struct invoke_version *v = en->version;
 
 	loop_timer_stop(loop_of(en), &en->timer);
+	stream_end(en);
 	leave_lists(en);
 	list_remove(&en->node);
 	v->environment_count--;
@@ -240,6 +241,8 @@ static void finish(struct environment *en, enum invoke_outcome outcome, const ch
 	en->init_ns = 0;
 	list_remove(&n->node);
 	en->outstanding--;
+	if (n->streamed)
+		stream_end(en);
 	report_flush(en, n);
 	report_end(en, n, &r);
 	book(en, n, &r);
@@ -325,39 +328,20 @@ static void on_answer(struct box *b, struct runtime_answer *a)
 
 /* ---- answers that stream ---- */
 
-void environment_pause(struct environment *en, const struct invocation *n, bool paused)
+void environment_cut(struct environment *en, const char *type, const char *text)
 {
-	if (n == head(en) && n->streamed)
-		box_pause(en->box, paused);
+	box_drain_output(en->box);
+	fail_head(en, INVOKE_ERROR, type, text, stop);
 }
 
 static void on_stream(struct box *b, struct str content_type)
 {
-	struct invocation *n = head(box_ctx(b));
-
-	n->streamed = true;
-	if (!n->forgotten)
-		n->on_stream(n->ctx, content_type);
+	stream_begin(box_ctx(b), content_type);
 }
 
 static void on_piece(struct box *b, struct str data)
 {
-	struct environment *en = box_ctx(b);
-	struct invocation *n = head(en);
-	static const char type[] = "Function.ResponseSizeTooLarge";
-	char text[96];
-
-	n->streamed_bytes += data.len;
-	if (n->streamed_bytes <= INVOKE_STREAM_MAX) {
-		if (!n->forgotten)
-			n->on_piece(n->ctx, data);
-		return;
-	}
-	snprintf(text, sizeof(text),
-	    "Response payload size exceeded maximum allowed payload size (%u bytes).",
-	    INVOKE_STREAM_MAX);
-	box_drain_output(b);
-	fail_head(en, INVOKE_ERROR, type, text, stop);
+	stream_piece(box_ctx(b), data);
 }
 
 /* They have not begun, so somebody else may run them. */

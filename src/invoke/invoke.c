@@ -257,12 +257,6 @@ enum invoke_refusal invoke_start(
 	return INVOKE_ACCEPTED;
 }
 
-void invocation_pause(struct invocation *n, bool paused)
-{
-	if (n->environment)
-		environment_pause(n->environment, n, paused);
-}
-
 void invocation_forget(struct invocation *n)
 {
 	n->forgotten = true;

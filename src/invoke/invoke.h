@@ -51,6 +51,7 @@ struct invoke_options {
 	 * of events (back-off while throttled, age) are shortened or lengthened in proportion. */
 	int64_t retry_base_ms;
 	struct targets *targets;   /* of what becomes of events; NULL: in tests */
+	int64_t stream_rate;       /* bytes a second of a streamed answer after 6 MiB; 0: no pace */
 	const char *endpoint_port; /* port of AWS_ENDPOINT_URL inside boxes */
 	/* Temporary keys of a role, for the box of a version. */
 	int (*keys)(void *ctx, const char *role_arn, const char *session, struct invoke_keys *ret);

@@ -82,7 +82,8 @@ struct environment {
 	int64_t drained_ns; /* turn in which its output was read last */
 	unsigned quiet;     /* invocations since it last printed */
 	struct loop_timer timer;
-	struct buf partial; /* output without its newline yet */
+	struct loop_timer pace; /* set while the pace makes a stream wait */
+	struct buf partial;     /* output without its newline yet */
 };
 
 struct invocation {
@@ -100,7 +101,12 @@ struct invocation {
 	void (*done)(void *ctx, struct invoke_result *r);
 	void *ctx;
 	struct environment *environment; /* where it runs or is sent ahead */
-	uint64_t streamed_bytes;
+	struct {
+		uint64_t bytes;     /* so far */
+		bool held, paced;   /* why the function has to wait: its caller, the pace */
+		int64_t tokens;     /* bytes that may leave at once; negative: too many have left */
+		int64_t counted_ns; /* when that was so */
+	} stream;
 	uint64_t serial; /* of all invocations, from 1 */
 };
 
@@ -118,12 +124,18 @@ void invocation_finish(struct invocation *n, enum invoke_outcome outcome, struct
 /* environment.c */
 struct environment *environment_new(struct invoke_version *v, struct err *e);
 void environment_run(struct environment *en, struct invocation *n);
-void environment_pause(struct environment *en, const struct invocation *n, bool paused);
+/* The head ends here with this error, whatever it is doing. */
+void environment_cut(struct environment *en, const char *type, const char *text);
 void environment_free(struct environment *en); /* kills its box; nothing may be outstanding */
 bool environment_is_short(const struct invoke_version *v); /* runs take microseconds */
 /* What runs in it takes longer than anybody should wait for a short one. */
 bool environment_is_late(const struct environment *en);
 bool environment_can_take(const struct environment *en, const struct invocation *n);
+
+/* stream.c */
+void stream_begin(struct environment *en, struct str content_type);
+void stream_piece(struct environment *en, struct str data);
+void stream_end(struct environment *en);
 
 /* variables.c */
 void variables_build(struct environment *en, struct box_spec *spec, struct buf *env,

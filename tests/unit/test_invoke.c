@@ -826,6 +826,36 @@ static void streams_are_bounded(void **state)
 	assert_int_equal(c.outcome, INVOKE_OK);
 }
 
+static void streams_keep_a_pace_if_told(void **state)
+{
+	struct caller c;
+	static const char mega[1024 * 1024];
+	struct box *b = &boxes[0];
+	int64_t from_ns;
+
+	(void)state;
+	iv->o.stream_rate = 4 << 20;
+	call_stream(&c);
+	b->handler->on_ready(b);
+	begin_stream(b);
+	for (int i = 0; i < 5; i++)
+		b->handler->on_piece(b, (struct str){mega, sizeof(mega)});
+	assert_false(b->paused);
+	from_ns = time_mono_ns();
+	b->handler->on_piece(b, (struct str){mega, sizeof(mega)});
+	b->handler->on_piece(b, (struct str){mega, sizeof(mega)});
+	assert_true(b->paused);
+	while (b->paused && time_mono_ns() - from_ns < 2 * (int64_t)1000000000)
+		loop_turn(loop, 50);
+	assert_true(time_mono_ns() - from_ns > 150 * (int64_t)1000000);
+	assert_false(b->paused);
+	b->handler->on_piece(b, (struct str){mega, sizeof(mega)});
+	assert_true(b->paused);
+	answer(b, 0, "", false); /* what is paused ends all the same */
+	assert_int_equal(c.outcome, INVOKE_OK);
+	loop_turn(loop, 300);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -847,6 +877,7 @@ int main(void)
 	    T(streams_come_in_pieces),
 	    T(forgotten_streams_run_on),
 	    T(streams_are_bounded),
+	    T(streams_keep_a_pace_if_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

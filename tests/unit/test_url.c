@@ -94,6 +94,33 @@ static int clean(void **state)
 	return 0;
 }
 
+static int prelude(const char *text)
+{
+	char *copy = arena_alloc(&arena, strlen(text) + !*text);
+
+	memcpy(copy, text, strlen(text));
+	return url_prelude_parse(&arena, (struct str){copy, strlen(text)}, &answer);
+}
+
+static void preludes_of_streams(void **state)
+{
+	static const char *const bad[] = {"", "[]", "1", "\"x\"", "{", "{}x",
+	    "{\"statusCode\":\"x\"}", "{\"statusCode\":99}", "{\"headers\":[]}"};
+
+	(void)state;
+	assert_int_equal(
+	    prelude("{\"statusCode\":203,\"headers\":{\"a\":1},\"cookies\":[\"b\"]}"), 0);
+	assert_int_equal(answer.status, 203);
+	assert_int_equal(answer.header_count, 2);
+	assert_int_equal(prelude(" {\"headers\":{\"a\":1}} "), 0);
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(answer.header_count, 1);
+	assert_int_equal(prelude("{}"), 0);
+	assert_int_equal(answer.status, 200);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(prelude(bad[i]), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -102,6 +129,7 @@ int main(void)
 	    cmocka_unit_test_teardown(everything_else_is_a_body, clean),
 	    cmocka_unit_test_teardown(broken_answers_are_refused, clean),
 	    cmocka_unit_test_teardown(depth_and_width_are_bounded, clean),
+	    cmocka_unit_test_teardown(preludes_of_streams, clean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,6 +250,56 @@ def events(rounds):
     return ratios, f"{median(rates):,.0f}/s"
 
 
+@row("event-entered", "<= 5", "ms from an Event invoke accepted to the handler entered, warm, p50")
+def event_entered(rounds):
+    import json
+    with lab.Server() as server:
+        server.function("event", "nodejs20.x", queues.ENTERED, url=False)
+        client = server.client("lambda")
+
+        def send(name):
+            client.invoke(FunctionName="event", InvocationType="Event",
+                          Payload=json.dumps({"name": name}))
+        values = queues.latencies(server, "event", send, 40 * max(rounds, 3), True)
+    return values, "ms, not a ratio"
+
+
+def signed_post(server, path, **headers):
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+    request = AWSRequest("POST", server.url + path, data=b"{}", headers=headers)
+    SigV4Auth(Credentials(server.keys["aws_access_key_id"], server.keys["aws_secret_access_key"]),
+              "lambda", "us-east-1").add_auth(request)
+    return dict(request.headers)
+
+
+@row("events-done", ">= 0.5", "Event invokes run to completion/s, node hello ÷ warm synchronous "
+     "invokes/s, 32 connections each")
+def events_done(rounds):
+    ratios, rates = [], []
+    with lab.Server() as server, tempfile.TemporaryDirectory(dir=server.data) as directory:
+        server.function("event", "nodejs20.x", lab.NODE_HELLO, url=False)
+        path = "/2015-03-31/functions/event/invocations"
+        for _ in range(max(rounds, 5)):
+            script = replay_script(directory, "POST", signed_post(server, path), "{}")
+            warm, _ = lab.wrk(server.url + path, 32, 1, script=script)
+            script = replay_script(directory, "POST", signed_post(
+                server, path, **{"X-Amz-Invocation-Type": "Event"}), "{}")
+            before, start = server.status()["invocations"], time.perf_counter()
+            lab.wrk(server.url + path, 32, 1, script=script)
+            # Those beyond what runs at once are on disk only; the count tells when they are done.
+            count, last = before, time.perf_counter()
+            while time.perf_counter() - last < 0.7:
+                now = server.status()["invocations"]
+                if now != count:
+                    count, last = now, time.perf_counter()
+                time.sleep(0.02)
+            rates.append((count - before) / (last - start))
+            ratios.append(rates[-1] / warm)
+    return ratios, f"{median(rates):,.0f}/s"
+
+
 @row("get-function", ">= 5000", "GetFunction per second over one raw keep-alive connection")
 def get_function(rounds):
     rates = []

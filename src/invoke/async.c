@@ -392,6 +392,11 @@ static void on_fetched(void *ctx, int result, const struct store_message *m, siz
 	 */
 	a->backlog = count >= a->asked || a->missed;
 	a->missed = false;
+	if (result < 0) { /* they are still there; not at once */
+		a->backlog = true;
+		loop_timer_set(a->iv->o.loop, &a->timer, POLL_NS);
+		return;
+	}
 	if (a->backlog)
 		watch_pace(a);
 	look_again(a);

@@ -36,8 +36,8 @@ struct images_options {
 	struct loop *loop;
 	struct store *store;
 	struct spawn *spawn;
-	const char *data;         /* DATA as core sees it: blobs are kept below */
-	const char *docker_config; /* credential file, or NULL */
+	const char *data;           /* DATA as core sees it: blobs are kept below */
+	const char *docker_config;  /* credential file, or NULL */
 	const char *const *mirrors; /* "docker.io=http://127.0.0.1:5000", or NULL */
 	size_t mirror_count;
 };

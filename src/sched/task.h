@@ -1,8 +1,8 @@
 /*
- * Tasks: groups of containers that start, live and stop together on this machine, by ECS's rules but
- * without its API. Owns their states, their order of starting and stopping, health, restarts, ports,
- * metadata endpoint, logs and metering. The ecs service (and `mayfly run` through it) is above; the
- * spawner's containers and the image room are below. Loop thread.
+ * Tasks: groups of containers that start, live and stop together on this machine, by ECS's rules
+ * but without its API. Owns their states, their order of starting and stopping, health, restarts,
+ * ports, metadata endpoint, logs and metering. The ecs service (and `mayfly run` through it) is
+ * above; the spawner's containers and the image room are below. Loop thread.
  *
  * Everything that a client was told is on disk first. After core or spawner were killed the tasks
  * that run are adopted; after the machine restarted they are reported stopped.

@@ -54,7 +54,7 @@ enum container_mount_kind {
 	CONTAINER_MOUNT_VOLUME, /* source: name of a volume that outlives tasks */
 	CONTAINER_MOUNT_TASK,   /* source: name of a scratch directory of the sandbox */
 	CONTAINER_MOUNT_TMPFS,  /* size_bytes */
-	CONTAINER_MOUNT_TEXT,   /* source: contents of a small file (resolv.conf, hosts, hostname) */
+	CONTAINER_MOUNT_TEXT, /* source: contents of a small file (resolv.conf, hosts, hostname) */
 };
 
 struct container_mount {
@@ -81,7 +81,7 @@ struct container_pair {
 /* Everything is copied. Texts are UTF-8 without NUL. */
 struct container_spec {
 	char id[CONTAINER_ID_SIZE], sandbox[CONTAINER_ID_SIZE];
-	const char *runtime; /* "crun", "runc", "runsc" */
+	const char *runtime;                     /* "crun", "runc", "runsc" */
 	const uint8_t (*layers)[WIRE_HASH_SIZE]; /* unpacked layers (diff ids), lowest first */
 	size_t layer_count;
 	const char *const *args; /* process.args */
@@ -156,9 +156,8 @@ void spawn_container_log(
 struct container_usage {
 	int memory, peak, cpu; /* -1: the kernel has none; cpu: nanoseconds as decimal text */
 };
-void spawn_container_usage(
-    struct spawn *s, const char *id, void (*done)(void *ctx, const struct container_usage *u),
-    void *ctx);
+void spawn_container_usage(struct spawn *s, const char *id,
+    void (*done)(void *ctx, const struct container_usage *u), void *ctx);
 
 struct container_exec {
 	char id[CONTAINER_ID_SIZE];      /* of the container */
@@ -175,6 +174,5 @@ struct container_exec {
 void spawn_container_exec(struct spawn *s, const struct container_exec *x,
     void (*done)(void *ctx, int result, const char *why, const int streams[3]),
     void (*on_end)(void *ctx, int exit_code), void *ctx);
-void spawn_container_resize(
-    struct spawn *s, const char *exec_id, uint16_t rows, uint16_t columns);
+void spawn_container_resize(struct spawn *s, const char *exec_id, uint16_t rows, uint16_t columns);
 void spawn_container_exec_kill(struct spawn *s, const char *exec_id);

@@ -98,7 +98,7 @@ describe('CreateFunction', () => {
 		'a runtime of another family': [{ Runtime: 'java21' }, /java21 is not supported by this server/],
 		'another architecture': [{ Architectures: [process.arch === 'arm64' ? 'x86_64' : 'arm64'] },
 			/cannot run on this server/],
-		'layers': [{ Layers: ['arn:aws:lambda:us-east-1:123456789012:layer:a:1'] }, /Layers are not supported/],
+		'layers': [{ Layers: ['arn:aws:lambda:us-east-1:123456789012:layer:a:1'] }, /Layer version .*:a:1 does not exist/],
 		'a VPC': [{ VpcConfig: { SubnetIds: ['subnet-1'], SecurityGroupIds: ['sg-1'] } }, /VPCs are not supported/],
 		'SnapStart': [{ SnapStart: { ApplyOn: 'PublishedVersions' } }, /SnapStart is not supported/],
 		'a dead-letter target': [{ DeadLetterConfig: { TargetArn: 'arn:aws:sqs:us-east-1:123456789012:q' } },

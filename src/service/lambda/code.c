@@ -24,6 +24,22 @@ const uint8_t *code_hash(const struct code *k)
 	return k->hash;
 }
 
+int64_t code_size(const struct code *k)
+{
+	return k->zip_size;
+}
+
+int64_t code_unzipped(const struct code *k)
+{
+	return k->tree_size;
+}
+
+void code_remember(struct code *k, const json_t *doc)
+{
+	k->zip_size = k->zip_size ? k->zip_size : doc_int(doc, "CodeSize", 0);
+	k->tree_size = k->tree_size ? k->tree_size : doc_int(doc, "UnzippedSize", 0);
+}
+
 bool code_ready(const struct code *k)
 {
 	return k->state == CODE_READY;
@@ -102,16 +118,21 @@ struct code *code_get(struct lambda *l, const char *hex)
 	return k;
 }
 
+static bool uses(const struct version *v, const struct code *k)
+{
+	return v->code == k || layers_use(v, k);
+}
+
 /* Versions that waited for this code can run now. */
 static void start_versions(struct code *k)
 {
 	map_for_each (&k->lambda->functions, entry) {
 		struct function *f = entry->value;
 
-		if (f->latest && f->latest->code == k)
+		if (f->latest && uses(f->latest, k))
 			version_start(f->latest);
 		for (size_t i = 0; i < f->published_count; i++) {
-			if (f->published[i]->code == k)
+			if (uses(f->published[i], k))
 				version_start(f->published[i]);
 		}
 	}
@@ -139,13 +160,13 @@ static void on_unpacked(void *ctx, int result, const char *why, uint64_t size_by
 {
 	struct code *k = ctx;
 
-	(void)size_bytes;
 	if (result < 0) {
 		log_info("code %.12s could not be unpacked: %s", k->hex,
 		    why[0] ? why : strerror(-result));
 		code_fail(k, result, why);
 	} else {
 		k->state = CODE_READY;
+		k->tree_size = (int64_t)size_bytes;
 		settle(k);
 	}
 	code_unref(k); /* code_unpack()'s */
@@ -233,7 +254,7 @@ void code_close(struct lambda *l)
 
 int64_t code_total(const struct lambda *l)
 {
-	int64_t total = 0;
+	int64_t total = layer_total(l);
 
 	map_for_each (&l->functions, entry) {
 		const struct function *f = entry->value;
@@ -246,36 +267,50 @@ int64_t code_total(const struct lambda *l)
 	return total;
 }
 
-int code_check_source(const struct lambda *l, const struct str *zip, const char *s3_bucket,
-    const char *image_uri, struct err *e)
+int code_check_zip(const struct lambda *l, struct str zip, struct err *e)
 {
-	if (image_uri)
-		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
-		    "Container images are not supported here yet: give the code as ZipFile.");
-	if (zip && s3_bucket)
-		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
-		    "Please do not provide other FunctionCode parameters when providing a "
-		    "ZipFile.");
-	if (s3_bucket)
-		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
-		    "Code from S3 is not supported here yet: give the code as ZipFile.");
-	if (!zip)
-		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
-		    "Please provide a source for function code.");
-	if (!zip->len)
+	if (!zip.len)
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
 		    "Uploaded file must be a non-empty zip");
-	if (zip->len > LAMBDA_ZIP_MAX)
-		return fail(
-		    e, AWS_TOO_LARGE, "Zipped size must be smaller than %d bytes", LAMBDA_ZIP_MAX);
 	/* The signature of a local file header, or of an empty archive: tells at once what is no
 	 * zip at all. */
-	if (zip->len < 22 || memcmp(zip->ptr, "PK", 2) != 0)
+	if (zip.len < 22 || memcmp(zip.ptr, "PK", 2) != 0)
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
 		    "Could not unzip uploaded file. Please check your file, then try to upload "
 		    "again.");
-	if (code_total(l) + (int64_t)zip->len > LAMBDA_CODE_TOTAL_MAX)
+	if (code_total(l) + (int64_t)zip.len > LAMBDA_CODE_TOTAL_MAX)
 		return fail(
 		    e, LAMBDA_CODE_STORAGE_EXCEEDED_EXCEPTION, "Code storage limit exceeded.");
 	return 0;
+}
+
+static int check_object(const struct lambda *l, const struct code_source *s, struct err *e)
+{
+	if (!s->bucket || !s->key)
+		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "Please provide both S3Bucket and S3Key for the code's source.");
+	if (!l->o.load_object)
+		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "There is no S3 on this server: give the code as ZipFile.");
+	return 0;
+}
+
+int code_check_source(const struct lambda *l, const struct code_source *s, struct err *e)
+{
+	if (s->image)
+		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "Container images are not supported here yet: give the code as ZipFile.");
+	if (s->zip && (s->bucket || s->key || s->version))
+		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "Please do not provide other FunctionCode parameters when providing a "
+		    "ZipFile.");
+	if (s->bucket || s->key || s->version)
+		return check_object(l, s, e);
+	if (!s->zip)
+		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "Please provide a source for function code.");
+	if (s->zip->len > LAMBDA_ZIP_MAX)
+		return fail(
+		    e, AWS_TOO_LARGE, "Zipped size must be smaller than %d bytes", LAMBDA_ZIP_MAX);
+	return code_check_zip(l, *s->zip, e);
 }

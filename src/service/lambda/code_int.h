@@ -12,6 +12,7 @@ struct code {
 	char hex[65];
 	uint8_t hash[WIRE_HASH_SIZE];
 	unsigned refs;
+	int64_t zip_size, tree_size; /* bytes; 0: not known */
 	enum code_state state;
 	int result; /* CODE_FAILED: -errno, and why */
 	char why[256];

@@ -142,9 +142,6 @@ static int check_absent(const struct wanted *w, struct err *e)
 	if (w->kms_key_arn && w->kms_key_arn[0])
 		return refuse(e, "Customer keys are not supported by this server: leave KMSKeyArn "
 				 "out.");
-	if (w->layers && w->layers->count)
-		return refuse(e, "Layers are not supported by this server yet: put their files "
-				 "into the function's own zip.");
 	if (w->snap_start && w->snap_start->apply_on &&
 	    strcmp(w->snap_start->apply_on, "None") != 0)
 		return refuse(e, "SnapStart is not supported by this server: leave it out, or set "
@@ -175,6 +172,16 @@ static int check_runtime(struct call *c, const char *runtime, struct err *e)
 	return call_fail(c, e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION, "%s", why.msg);
 }
 
+/* They are found once more when the function is written: a moment later, they may be gone. */
+static int check_layers(struct call *c, const struct lambda_layer_list *wanted, struct err *e)
+{
+	json_t *list;
+	int r = layers_find(c, wanted, &list, e);
+
+	json_decref(list);
+	return r;
+}
+
 int config_check(struct call *c, const struct wanted *w, struct err *e)
 {
 	int r = check_range(c, "timeout", w->timeout, 900, e);
@@ -193,7 +200,7 @@ int config_check(struct call *c, const struct wanted *w, struct err *e)
 		r = check_logging(w->logging_config, e);
 	if (r == 0)
 		r = check_environment(c, w->environment, e);
-	return r;
+	return r == 0 ? check_layers(c, w->layers, e) : r;
 }
 
 int config_check_architectures(const struct lambda_architectures_list *list, struct err *e)

@@ -115,7 +115,7 @@ static const struct lambda_runtime_version_config *runtime_version(
 	return out;
 }
 
-static const char *code_sha256(struct call *c, const json_t *doc)
+const char *code_sha256_base64(struct call *c, const json_t *doc)
 {
 	uint8_t hash[WIRE_HASH_SIZE];
 	char text[BASE64_ENCODED_SIZE(WIRE_HASH_SIZE)];
@@ -139,7 +139,7 @@ void describe_version(struct call *c, const struct version *v, const char *quali
 	    .role = call_str(c, doc_str(doc, "Role")),
 	    .handler = call_str(c, doc_str(doc, "Handler")),
 	    .code_size = call_int(c, doc_int(doc, "CodeSize", 0)),
-	    .code_sha256 = code_sha256(c, doc),
+	    .code_sha256 = code_sha256_base64(c, doc),
 	    .description = call_str(c, doc_str(doc, "Description")),
 	    .timeout = call_int(c, doc_int(doc, "Timeout", 3)),
 	    .memory_size = call_int(c, doc_int(doc, "MemorySize", 128)),
@@ -149,6 +149,7 @@ void describe_version(struct call *c, const struct version *v, const char *quali
 	    .environment = environment(c, doc),
 	    .logging_config = logging(c, doc),
 	    .dead_letter_config = dead_letter(c, doc),
+	    .layers = layers_describe(c, doc),
 	};
 	if (phase != DESCRIBE_LISTED)
 		out->runtime_version_config = runtime_version(c, v);

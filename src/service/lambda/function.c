@@ -81,10 +81,20 @@ static int check_package(const struct lambda_create_function_in *in, struct err 
 	return 0;
 }
 
+static struct code_source source_of(const struct lambda_function_code *code)
+{
+	return (struct code_source){.zip = code->zip_file,
+	    .bucket = code->s3_bucket,
+	    .key = code->s3_key,
+	    .version = code->s3_object_version,
+	    .image = code->image_uri};
+}
+
 static int check_create(
     struct call *c, const struct lambda_create_function_in *in, struct ref *ret, struct err *e)
 {
 	const struct wanted w = WANTED(in);
+	const struct code_source source = source_of(in->code);
 	int r = ref_resolve(c, in->function_name, NULL, ret, e);
 
 	if (r == 0)
@@ -96,8 +106,7 @@ static int check_create(
 	if (r == 0)
 		r = config_check(c, &w, e);
 	if (r == 0)
-		r = code_check_source(
-		    c->ctx, in->code->zip_file, in->code->s3_bucket, in->code->image_uri, e);
+		r = code_check_source(c->ctx, &source, e);
 	return r;
 }
 
@@ -127,14 +136,19 @@ static int create_with_code(
 {
 	const struct lambda_create_function_in *in = in_;
 	const struct wanted w = WANTED(in);
-	struct change *ch = change_new(c, f, finish_create);
 	json_t *doc = config_new(f->name);
+	struct change *ch;
 
-	(void)e;
 	config_merge(doc, &w);
 	doc_set_str(doc, "CodeHash", code_hex(k));
-	doc_set_int(doc, "CodeSize", (int64_t)in->code->zip_file->len);
+	doc_set_int(doc, "CodeSize", code_size(k));
+	doc_set_int(doc, "UnzippedSize", code_unzipped(k));
+	if (layers_merge(c, doc, in->layers, e) < 0) {
+		json_decref(doc);
+		return -EINVAL;
+	}
 	config_touch(doc, NULL);
+	ch = change_new(c, f, finish_create);
 	ch->code = code_ref(k);
 	change_put(ch, RECORD_FUNCTION, "", new_function_doc(in));
 	change_put(ch, RECORD_VERSION, "0", doc);
@@ -146,6 +160,7 @@ static int create_with_code(
 int lambda_create_function(struct call *c, const struct lambda_create_function_in *in,
     struct lambda_create_function_out *out, struct err *e)
 {
+	const struct code_source source = source_of(in->code);
 	struct function *f;
 	struct ref ref;
 	int r = check_create(c, in, &ref, e);
@@ -159,7 +174,7 @@ int lambda_create_function(struct call *c, const struct lambda_create_function_i
 	if (f->doc)
 		return call_fail(c, e, LAMBDA_RESOURCE_CONFLICT_EXCEPTION,
 		    "Function already exist: %s", ref.name);
-	return code_upload(c, in, f, *in->code->zip_file, create_with_code);
+	return code_upload(c, in, f, &source, create_with_code);
 }
 
 /* ---- GetFunction, GetFunctionConfiguration ---- */

@@ -26,6 +26,13 @@ struct lambda_options {
 	/* Where code is unpacked (DATA/code), to find what is missing or left over at the start;
 	 * NULL: trust that all is there. */
 	const char *code_dir;
+	/* Read an object of S3 whole, at most limit bytes, for code that is given by its name: done
+	 * runs once, perhaps at once, with the bytes (valid during the call) or -errno and why in
+	 * words for a client (-ENOENT, -EACCES, -EFBIG). NULL: there is no S3. */
+	void (*load_object)(void *ctx, const char *account, const char *bucket, const char *key,
+	    const char *version, size_t limit,
+	    void (*done)(void *arg, int result, struct str data, const char *text), void *arg);
+	void *object_ctx;
 };
 
 /* Load everything (blocking, for start-up). The strings of o stay the caller's and outlive the

@@ -41,12 +41,13 @@ struct lambda {
 	struct spawn *spawn; /* NULL: without one, in tests */
 	struct aws *aws;
 	struct sources *sources; /* event source mappings */
-	char port[8];           /* of o.url */
-	struct map functions;   /* "account/region/name" -> struct function */
-	struct map urls;        /* URL id -> struct item */
-	uint64_t policy_serial; /* counts changes of policies */
-	struct map codes;       /* SHA-256 in hex -> struct code */
-	struct list dying;      /* codes nobody refers to, oldest first */
+	char port[8];            /* of o.url */
+	struct map functions;    /* "account/region/name" -> struct function */
+	struct map urls;         /* URL id -> struct item */
+	uint64_t policy_serial;  /* counts changes of policies */
+	struct map codes;        /* SHA-256 in hex -> struct code */
+	struct map layers;       /* "account/region/name" -> struct layer */
+	struct list dying;       /* codes nobody refers to, oldest first */
 	struct loop_timer dying_timer;
 	uint8_t secret[32]; /* signs download links; new at each start */
 };
@@ -73,6 +74,8 @@ struct version {
 	json_t *doc;
 	int64_t stored;
 	struct code *code;
+	struct code *layers[WIRE_LAYERS_MAX]; /* of them, lowest first */
+	size_t layer_count;
 	struct invoke_version *run; /* NULL: cannot run, see version_state() */
 };
 
@@ -88,8 +91,8 @@ struct item {
 	struct url_cors *cors; /* may be NULL */
 	char *arn;
 	bool iam, stream; /* AuthType AWS_IAM, InvokeMode RESPONSE_STREAM */
-	uint64_t judged; /* lambda.policy_serial at which `open` was found out */
-	bool open;       /* anybody may use it */
+	uint64_t judged;  /* lambda.policy_serial at which `open` was found out */
+	bool open;        /* anybody may use it */
 };
 
 /* ---- json.c: small helpers over jansson ---- */
@@ -191,29 +194,40 @@ void version_free(struct version *v);
 /* ---- code.c: zip files and what is unpacked of them ---- */
 
 struct code;
+/* Where a zip comes from: exactly one of zip and bucket. */
+struct code_source {
+	const struct str *zip;
+	const char *bucket, *key, *version; /* of S3 */
+	const char *image;
+};
 const char *code_hex(const struct code *k);
 const uint8_t *code_hash(const struct code *k);
 bool code_ready(const struct code *k);
+int64_t code_size(const struct code *k);     /* of the zip, bytes */
+int64_t code_unzipped(const struct code *k); /* 0: not known */
+/* Its sizes, as a document that refers to it has them. */
+void code_remember(struct code *k, const json_t *doc);
 const char *code_why(const struct code *k); /* it is not ready: NULL while it is on its way */
 struct code *code_ref(struct code *k);
 void code_unref(struct code *k); /* NULL is fine */
 /* The code of a stored version; unpacked again if it has got lost. */
 struct code *code_load(struct lambda *l, const char *hex);
-/* Hash, store and unpack a zip for a call; f is held meanwhile. next() gets the code (it may
- * keep a reference of its own) and returns what a handler returns; not called when it fails or
- * the client has gone. Returns CALL_PENDING. */
+/* Fetch, hash, store and unpack a zip for a call; f (NULL: of a layer) is held meanwhile. next()
+ * gets the code (it may keep a reference of its own) and returns what a handler returns; not called
+ * when it fails or the client has gone. Returns CALL_PENDING. */
 typedef int code_next(
     struct call *c, const void *in, struct function *f, struct code *k, struct err *e);
-int code_upload(
-    struct call *c, const void *in, struct function *f, struct str zip, code_next *next);
+int code_upload(struct call *c, const void *in, struct function *f,
+    const struct code_source *source, code_next *next);
 void code_tidy(struct lambda *l); /* at the start: remove what nobody refers to */
 void code_close(struct lambda *l);
 /* A link to the zip that works for ten minutes. */
 const char *code_location(struct call *c, struct lambda *l, const char *hex);
 int64_t code_total(const struct lambda *l); /* bytes of zips, each version counted */
 /* Exactly one source, and one that works here. */
-int code_check_source(const struct lambda *l, const struct str *zip, const char *s3_bucket,
-    const char *image_uri, struct err *e);
+int code_check_source(const struct lambda *l, const struct code_source *s, struct err *e);
+/* Can this be a zip? Before it is stored. */
+int code_check_zip(const struct lambda *l, struct str zip, struct err *e);
 
 /* ---- runtimes.c ---- */
 
@@ -226,6 +240,9 @@ struct runtime_choice {
 /* What runs this runtime here; 0, or negative with why in e (no code). */
 int runtime_find(
     const char *runtime, const char *region, struct runtime_choice *ret, struct err *e);
+
+/* A custom runtime that comes in a layer. */
+extern const struct box_program layer_bootstrap;
 
 /* ---- config.c: configuration as asked for ---- */
 
@@ -279,9 +296,31 @@ enum describe_phase { DESCRIBE_NOW, DESCRIBE_CREATED, DESCRIBE_UPDATED, DESCRIBE
 /* qualifier: that of the ARN in the answer; NULL for none. */
 void describe_version(struct call *c, const struct version *v, const char *qualifier,
     enum describe_phase phase, struct lambda_function_configuration *out);
+const char *code_sha256_base64(struct call *c, const json_t *doc);
 const struct lambda_tags *describe_tags(struct call *c, const struct function *f);
 /* Functions of the account and region of the call, by name. */
 struct function **describe_sorted(struct call *c, size_t *ret_count);
+
+/* ---- layer*.c ---- */
+
+int layer_load(struct lambda *l, struct err *e);
+void layer_close(struct lambda *l);
+int64_t layer_total(const struct lambda *l); /* bytes of zips */
+/* Can a function use these? *ret: its document's Layers, NULL when nothing was said of them. */
+int layers_find(
+    struct call *c, const struct lambda_layer_list *wanted, json_t **ret, struct err *e);
+/* The same into a document whose code is in it already: all of it together must not be too large.
+ */
+int layers_merge(
+    struct call *c, json_t *doc, const struct lambda_layer_list *wanted, struct err *e);
+const struct lambda_layers_reference_list *layers_describe(struct call *c, const json_t *doc);
+/* The contents that a version refers to, as long as it is there. */
+void layers_hold(struct version *v);
+void layers_release(struct version *v);
+bool layers_ready(const struct version *v);
+/* Is its bootstrap a layer's, as its own code has none? */
+bool layers_bootstrap(const struct version *v);
+bool layers_use(const struct version *v, const struct code *k);
 
 /* ---- tags.c ---- */
 

@@ -80,6 +80,7 @@ void version_free(struct version *v)
 	if (v->run)
 		invoke_version_retire(v->run);
 	code_unref(v->code);
+	layers_release(v);
 	json_decref(v->doc);
 	free(v);
 }
@@ -200,6 +201,8 @@ static int apply_version(struct function *f, int64_t number, json_t *doc, int64_
 	v->doc = doc;
 	v->stored = stored;
 	v->code = code_load(f->lambda, doc_str(doc, "CodeHash"));
+	code_remember(v->code, doc);
+	layers_hold(v);
 	if (!slot)
 		slot = insert_slot(f, number);
 	version_free(*slot);

@@ -31,6 +31,9 @@ static const char *const warm_env[] = {
 static const char *const bootstrap_argv[] = {"/var/task/bootstrap", NULL};
 static const struct box_program bootstrap = {
     .name = "bootstrap", .framed = false, .argv = bootstrap_argv};
+static const char *const layer_bootstrap_argv[] = {"/opt/bootstrap", NULL};
+const struct box_program layer_bootstrap = {
+    .name = "bootstrap", .framed = false, .argv = layer_bootstrap_argv};
 
 static struct interpreter interpreters[INTERPRETERS_MAX];
 static size_t interpreter_count;

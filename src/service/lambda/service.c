@@ -36,7 +36,7 @@ struct lambda *lambda_open(const struct lambda_options *o, struct err *e)
 	list_init(&l->dying);
 	rand_bytes(l->secret, sizeof(l->secret));
 	set_port(l);
-	if (record_load(l, e) < 0 || check_loaded(l, e) < 0) {
+	if (layer_load(l, e) < 0 || record_load(l, e) < 0 || check_loaded(l, e) < 0) {
 		lambda_close(l);
 		return NULL;
 	}
@@ -57,6 +57,7 @@ void lambda_close(struct lambda *l)
 	}
 	map_done(&l->functions);
 	map_done(&l->urls);
+	layer_close(l);
 	code_close(l);
 	free(l);
 }

@@ -12,10 +12,11 @@ static void finish(struct change *ch)
 
 /* ---- code ---- */
 
-static void set_code(json_t *doc, const struct code *k, const struct str *zip)
+static void set_code(json_t *doc, const struct code *k)
 {
 	doc_set_str(doc, "CodeHash", code_hex(k));
-	doc_set_int(doc, "CodeSize", (int64_t)zip->len);
+	doc_set_int(doc, "CodeSize", code_size(k));
+	doc_set_int(doc, "UnzippedSize", code_unzipped(k));
 }
 
 /* What the answer would be: nothing is kept of it. */
@@ -36,8 +37,11 @@ static int update_with_code(
 	json_t *doc = json_deep_copy(f->latest->doc);
 	struct change *ch;
 
-	(void)e;
-	set_code(doc, k, in->zip_file);
+	set_code(doc, k);
+	if (layers_merge(c, doc, NULL, e) < 0) {
+		json_decref(doc);
+		return -EINVAL;
+	}
 	if (in->dry_run && *in->dry_run)
 		return answer_dry_run(c, f, doc);
 	config_touch(doc, f->latest->doc);
@@ -52,6 +56,11 @@ static int update_with_code(
 int lambda_update_function_code(struct call *c, const struct lambda_update_function_code_in *in,
     struct lambda_update_function_code_out *out, struct err *e)
 {
+	const struct code_source source = {.zip = in->zip_file,
+	    .bucket = in->s3_bucket,
+	    .key = in->s3_key,
+	    .version = in->s3_object_version,
+	    .image = in->image_uri};
 	struct function *f;
 	struct ref ref;
 	int r = function_of(c, in->function_name, NULL, &ref, &f, e);
@@ -66,10 +75,10 @@ int lambda_update_function_code(struct call *c, const struct lambda_update_funct
 		    "PublishTo is not supported by this server: leave it out.");
 	r = config_check_architectures(in->architectures, e);
 	if (r == 0)
-		r = code_check_source(c->ctx, in->zip_file, in->s3_bucket, in->image_uri, e);
+		r = code_check_source(c->ctx, &source, e);
 	if (r == 0)
 		r = config_check_revision(f->latest->doc, in->revision_id, e);
-	return r < 0 ? r : code_upload(c, in, f, *in->zip_file, update_with_code);
+	return r < 0 ? r : code_upload(c, in, f, &source, update_with_code);
 }
 
 /* ---- configuration ---- */
@@ -97,6 +106,10 @@ int lambda_update_function_configuration(struct call *c,
 		return r;
 	doc = json_deep_copy(f->latest->doc);
 	config_merge(doc, &w);
+	if (layers_merge(c, doc, in->layers, e) < 0) {
+		json_decref(doc);
+		return -EINVAL;
+	}
 	config_touch(doc, f->latest->doc);
 	ch = change_new(c, f, finish);
 	change_put(ch, RECORD_VERSION, "0", doc);

@@ -1,7 +1,8 @@
 /*
- * Uploads: a zip on its way from a request to an unpacked tree: hashed on a worker, written as a
- * blob, unpacked by the spawner. The bytes lie in the request's arena; when the client goes away
- * meanwhile, the upload takes the arena over. Loop thread, but for hash().
+ * Uploads: a zip on its way from a request, or from an object of S3 that it names, to an unpacked
+ * tree: hashed on a worker, written as a blob, unpacked by the spawner. The bytes of a request lie
+ * in its arena; when the client goes away meanwhile, the upload takes the arena over. Loop thread,
+ * but for hash().
  */
 #include <openssl/sha.h>
 
@@ -11,10 +12,13 @@
 struct upload {
 	struct loop_work work;
 	struct list node; /* in code->uploads */
-	struct function *function;
-	struct call *call; /* NULL: the client has gone, and its arena is ours */
+	struct lambda *lambda;
+	struct function *function; /* NULL: a layer's */
+	struct call *call;         /* NULL: the client has gone, and its arena is ours */
 	struct arena kept;
 	struct str zip;
+	struct buf object; /* of S3: the zip's memory */
+	struct err refused;
 	char hex[65];
 	struct code *code;
 	const void *in;
@@ -26,6 +30,8 @@ static void hash(struct loop_work *w)
 	struct upload *u = container_of(w, struct upload, work);
 	uint8_t digest[SHA256_DIGEST_LENGTH];
 
+	if (u->refused.code)
+		return;
 	SHA256((const uint8_t *)u->zip.ptr, u->zip.len, digest);
 	hex_encode(digest, sizeof(digest), u->hex);
 }
@@ -50,26 +56,33 @@ static int explain(const struct code *k, struct err *e)
 	}
 }
 
+static void upload_free(struct upload *u)
+{
+	code_unref(u->code);
+	arena_done(&u->kept);
+	buf_done(&u->object);
+	free(u);
+}
+
 static void finish(struct upload *u)
 {
 	struct function *f = u->function;
 	struct code *k = u->code;
 	struct call *c = u->call;
-	struct err e = ERR_INIT;
-	int r = 0;
+	struct err e = u->refused;
+	int r = k ? 0 : -EINVAL;
 
 	if (c) {
 		c->user = NULL;
-		r = k->state == CODE_READY ? u->next(c, u->in, f, k, &e) : explain(k, &e);
+		if (k)
+			r = k->state == CODE_READY ? u->next(c, u->in, f, k, &e) : explain(k, &e);
 		if (r != CALL_PENDING)
 			call_reply(c, r, &e);
 	}
 	/* A change that has begun lets go of the function when it is over. */
-	if (r != CALL_PENDING)
+	if (r != CALL_PENDING && f)
 		function_release(f);
-	code_unref(k);
-	arena_done(&u->kept);
-	free(u);
+	upload_free(u);
 }
 
 void code_settled(struct code *k)
@@ -98,9 +111,15 @@ static void on_stored(void *ctx, int result)
 static void on_hashed(struct loop_work *w)
 {
 	struct upload *u = container_of(w, struct upload, work);
-	struct lambda *l = u->function->lambda;
-	struct code *k = u->code = code_get(l, u->hex);
+	struct lambda *l = u->lambda;
+	struct code *k;
 
+	if (u->refused.code) {
+		finish(u);
+		return;
+	}
+	k = u->code = code_get(l, u->hex);
+	k->zip_size = (int64_t)u->zip.len;
 	list_init(&u->node);
 	list_push_back(&k->uploads, &u->node);
 	if (k->state == CODE_NEW || k->state == CODE_FAILED) {
@@ -121,20 +140,68 @@ static void on_gone(struct call *c)
 	arena_init(c->arena);
 }
 
-int code_upload(struct call *c, const void *in, struct function *f, struct str zip, code_next *next)
+/* ---- from S3 ---- */
+
+static const char *code_of(int result, const char *text)
+{
+	if (result == -EACCES)
+		return "AccessDenied";
+	if (text && strstr(text, "version"))
+		return "NoSuchVersion";
+	return text && strstr(text, "bucket") ? "NoSuchBucket" : "NoSuchKey";
+}
+
+static void refuse_object(int result, const char *text, struct err *e)
+{
+	if (result == -EFBIG)
+		fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "Zipped size must be smaller than %d bytes", LAMBDA_UNZIPPED_MAX);
+	else if (result == -ENOENT || result == -EACCES)
+		fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "Error occurred while GetObject. S3 Error Code: %s. S3 Error Message: %s",
+		    code_of(result, text), text ? text : "");
+	else
+		fail(e, LAMBDA_SERVICE_EXCEPTION, "The object could not be read: %s.",
+		    strerror(-result));
+}
+
+/* It may come before the handler has returned: the answer never does. */
+static void on_object(void *arg, int result, struct str data, const char *text)
+{
+	struct upload *u = arg;
+
+	if (result < 0) {
+		refuse_object(result, text, &u->refused);
+	} else if (code_check_zip(u->lambda, data, &u->refused) == 0) {
+		buf_append_str(&u->object, data);
+		u->zip = buf_str(&u->object);
+	}
+	loop_work_start(u->lambda->o.loop, &u->work);
+}
+
+int code_upload(struct call *c, const void *in, struct function *f,
+    const struct code_source *source, code_next *next)
 {
 	struct upload *u = xcalloc(1, sizeof(*u));
+	struct lambda *l = c->ctx;
 
+	u->lambda = l;
 	u->function = f;
 	u->call = c;
 	u->in = in;
-	u->zip = zip;
 	u->next = next;
 	u->work.run = hash;
 	u->work.done = on_hashed;
-	function_hold(f);
+	if (f)
+		function_hold(f);
 	c->user = u;
 	call_on_stop(c, on_gone);
-	loop_work_start(f->lambda->o.loop, &u->work);
+	if (source->zip) {
+		u->zip = *source->zip;
+		loop_work_start(l->o.loop, &u->work);
+	} else {
+		l->o.load_object(l->o.object_ctx, c->account, source->bucket, source->key,
+		    source->version, LAMBDA_UNZIPPED_MAX, on_object, u);
+	}
 	return CALL_PENDING;
 }

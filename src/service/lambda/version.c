@@ -51,7 +51,7 @@ void version_start(struct version *v)
 	struct err e = ERR_INIT;
 	char number[24];
 
-	if (v->run || !code_ready(v->code) ||
+	if (v->run || !code_ready(v->code) || !layers_ready(v) ||
 	    runtime_find(doc_str(doc, "Runtime"), v->function->region, &choice, &e) < 0)
 		return;
 	config = (struct invoke_config){
@@ -72,7 +72,12 @@ void version_start(struct version *v)
 	config.variables = variables;
 	if (has_python_variables(variables, config.variable_count))
 		config.program = choice.own_program;
+	if (strncmp(config.runtime, "provided", 8) == 0 && layers_bootstrap(v))
+		config.program = &layer_bootstrap;
 	memcpy(config.code, code_hash(v->code), sizeof(config.code));
+	config.layer_count = (uint32_t)v->layer_count;
+	for (size_t i = 0; i < v->layer_count; i++)
+		memcpy(config.layers[i], code_hash(v->layers[i]), sizeof(config.layers[i]));
 	v->run = invoke_version_new(v->function->run, &config);
 	free(variables);
 }
@@ -88,7 +93,7 @@ const char *version_state(const struct version *v, const char **ret_code, const 
 		*ret_reason = why[0] ? why : "The code could not be unpacked.";
 		return "Failed";
 	}
-	if (!code_ready(v->code)) {
+	if (!code_ready(v->code) || !layers_ready(v)) {
 		*ret_code = "Restoring";
 		*ret_reason = "The code is being unpacked again.";
 		return "Pending";

@@ -15,7 +15,7 @@
 
 /* Events under way at once: few at first, so that a flood of short ones does not start a box for
  * each; doubled as long as they take longer than a tick each. */
-#define ACTIVE_MIN 16
+#define ACTIVE_MIN 32
 #define ACTIVE_MAX 512
 #define PACE_NS (100 * (int64_t)1000000)
 #define THROTTLE_BASE_MS 1000

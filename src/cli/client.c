@@ -340,10 +340,9 @@ int client_json(struct client *c, const char *service, const char *method, const
 }
 
 /* JSON 1.0 and 1.1: the operation is in a header. */
-static int send_target(struct client *c, const char *service, char *target, const char *type,
+static int send_target(struct client *c, const char *service, const char *target, const char *type,
     json_t *in, int but, const char *what, json_t **ret)
 {
-	_cleanup_free_ char *owned = target;
 	struct client_header h = {"X-Amz-Target", target};
 	struct client_request r = {
 	    .service = service,
@@ -360,15 +359,17 @@ static int send_target(struct client *c, const char *service, char *target, cons
 int client_logs(
     struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret)
 {
-	return send_target(c, "logs", xasprintf("Logs_20140328.%s", action),
-	    "application/x-amz-json-1.1", in, but, what, ret);
+	_cleanup_free_ char *target = xasprintf("Logs_20140328.%s", action);
+
+	return send_target(c, "logs", target, "application/x-amz-json-1.1", in, but, what, ret);
 }
 
 int client_sqs(
     struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret)
 {
-	return send_target(c, "sqs", xasprintf("AmazonSQS.%s", action),
-	    "application/x-amz-json-1.0", in, but, what, ret);
+	_cleanup_free_ char *target = xasprintf("AmazonSQS.%s", action);
+
+	return send_target(c, "sqs", target, "application/x-amz-json-1.0", in, but, what, ret);
 }
 
 char *client_path(const char *prefix, const char *name, const char *suffix)

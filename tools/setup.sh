@@ -3,7 +3,7 @@
 set -eu
 
 packages="build-essential meson ninja-build pkg-config python3 python3-pil python3-boto3 awscli
-curl e2fsprogs zip libssl-dev libjansson-dev libexpat1-dev libsqlite3-dev libarchive-dev libcurl4-openssl-dev
+curl e2fsprogs zip libssl-dev libjansson-dev libsqlite3-dev libarchive-dev libcurl4-openssl-dev
 libseccomp-dev libpcre2-dev libyaml-dev libexpat1-dev libcmocka-dev musl-tools clang-14 libclang-rt-14-dev clang-format-14 crun wrk
 ca-certificates nginx-light"
 # A node from elsewhere is fine; Debian's is the fallback.

@@ -9,6 +9,7 @@
 #include "aws/aws.h"
 #include "aws/sigv4.h"
 #include "base/time.h"
+#include "gen/s3.h"
 #include "gen/sts.h"
 #include "sigv4_vectors.h"
 
@@ -160,6 +161,29 @@ static void broken_signatures_are_incomplete(void **state)
 
 /* ---- chunked bodies ---- */
 
+/* However it arrives, the outcome is that of decoding it at once. */
+static void expect_same_in_pieces(struct str in, size_t step, enum sigv4_payload kind,
+    const struct sigv4_auth *auth, const uint8_t *key, int outcome, struct str decoded)
+{
+	struct sigv4_chunks *c = sigv4_chunks_new(kind, auth, key);
+	_cleanup_buf_ struct buf out = BUF_INIT;
+	int r = 0;
+
+	while (in.len && r == 0) {
+		struct str part = {in.ptr, min_size(in.len, step)}, piece;
+
+		in = (struct str){in.ptr + part.len, in.len - part.len};
+		while ((r = sigv4_chunks_next(c, &part, &piece, NULL)) > 0)
+			buf_append_str(&out, piece);
+	}
+	if (r == 0)
+		r = sigv4_chunks_end(c, NULL);
+	assert_int_equal(r, outcome);
+	if (r == 0)
+		assert_true(str_eq(buf_str(&out), decoded));
+	sigv4_chunks_free(c);
+}
+
 static int decode_chunks(const char *text, enum sigv4_payload kind, bool check, struct buf *b)
 {
 	struct sigv4_auth auth = {.date = STR("20130524"),
@@ -168,11 +192,16 @@ static int decode_chunks(const char *text, enum sigv4_payload kind, bool check, 
 	    .time = STR("20130524T000000Z"),
 	    .signature = STR(CHUNK_SEED)};
 	uint8_t key[32];
+	int r;
 
 	buf_clear(b);
 	buf_puts(b, text);
 	sigv4_key(EXAMPLE_SECRET, auth.date, auth.region, auth.service, key);
-	return sigv4_chunks_decode(b, kind, &auth, check ? key : NULL, NULL);
+	r = sigv4_chunks_decode(b, kind, &auth, check ? key : NULL, NULL);
+	for (size_t step = 1; step < 100; step += 7)
+		expect_same_in_pieces(
+		    str_from(text), step, kind, &auth, check ? key : NULL, r, buf_str(b));
+	return r;
 }
 
 static void chunks_are_verified_one_by_one(void **state)
@@ -298,6 +327,109 @@ static void send_forged(struct aws *aws, const struct forgery *f)
 		print_error("%s\n", buf_data(&answer.body));
 	assert_non_null(strstr(buf_data(&answer.body), f->expect));
 	assert_int_equal(answer.status, f->status);
+}
+
+/* ---- S3: the head is judged before anything of the body is read ---- */
+
+static struct buf stored;
+
+static void s3_stopped(struct call *c)
+{
+	(void)c;
+	buf_clear(&stored);
+}
+
+static void s3_data(struct call *c, const void *data, size_t len)
+{
+	(void)c;
+	buf_append(&stored, data, len);
+}
+
+static void s3_end(struct call *c)
+{
+	call_reply(c, 0, NULL);
+}
+
+int s3_put_object(
+    struct call *c, const struct s3_put_object_in *in, struct s3_put_object_out *out, struct err *e)
+{
+	static const struct call_body body = {s3_data, s3_end};
+
+	(void)in;
+	(void)out;
+	(void)e;
+	assert_int_equal(c->principal.type, AWS_USER);
+	buf_clear(&stored);
+	call_on_stop(c, s3_stopped);
+	call_body_start(c, &body);
+	return CALL_PENDING;
+}
+
+struct upload {
+	const char *hash; /* announced; NULL: that of "hello", "": none */
+	const char *secret, *sent;
+	int64_t skew_ms;
+	unsigned status;
+	const char *expect;
+};
+
+static void upload(struct aws *aws, const struct upload *u)
+{
+	struct http_header headers[8] = {H("Host", "localhost"), H("Content-Length", "5")};
+	struct sigv4_request s = {STR("PUT"), STR("/b//a/../%6B"), STR_NULL, headers, 2, true};
+	struct sigv4_keys keys = {"AKIDEXAMPLE", u->secret ? u->secret : EXAMPLE_SECRET, NULL};
+	struct http_request r = {
+	    .arena = &arena, .method = s.method, .path = s.path, .headers = headers};
+	char hash[SIGV4_HEX];
+
+	sigv4_sha256_hex(STR("hello"), hash);
+	if (!u->hash || *u->hash)
+		headers[s.header_count++] = (struct http_header){
+		    STR("x-amz-content-sha256"), str_from(u->hash ? u->hash : hash)};
+	r.header_count =
+	    s.header_count + sigv4_sign(&arena, &s, &keys, "eu-1", "s3", NOW_MS + u->skew_ms,
+				 u->hash ? u->hash : hash, headers + s.header_count);
+	answer.replies = 0;
+	aws_on_head(aws, &r);
+	for (const char *p = u->sent; *p && !answer.replies; p++) {
+		assert_true(r.stream);
+		aws_on_body(&r, p, 1);
+	}
+	if (!answer.replies)
+		aws_on_request(&r);
+	assert_int_equal(answer.replies, 1);
+	if (!strstr(buf_data(&answer.body), u->expect))
+		assert_string_equal(buf_data(&answer.body), u->expect);
+	assert_int_equal(answer.status, u->status);
+}
+
+static void uploads_are_judged_as_s3_does(void **state)
+{
+	static const struct aws_config config = {.account = "123456789012",
+	    .region = "us-east-1",
+	    .find_key = find_key,
+	    .now_ms = now_ms};
+	static const struct upload cases[] = {
+	    {.sent = "hello", .status = 200, .expect = ""},
+	    {.hash = "UNSIGNED-PAYLOAD", .sent = "hallo", .status = 200, .expect = ""},
+	    {.sent = "hallo", .status = 400, .expect = "<Code>XAmzContentSHA256Mismatch</Code>"},
+	    {.sent = "hell", .status = 400, .expect = "<Code>IncompleteBody</Code>"},
+	    {.sent = "", .secret = "x", .status = 403, .expect = "<Code>SignatureDoesNotMatch</C"},
+	    {.sent = "", .skew_ms = 3600000, .status = 403, .expect = "RequestTimeTooSkewed"},
+	    {.sent = "", .hash = "abc", .status = 400, .expect = "<Code>InvalidArgument</Code>"},
+	    {.sent = "", .hash = "", .status = 400, .expect = "<Code>InvalidRequest</Code>"},
+	};
+	struct aws *aws = aws_new(NULL, &config);
+
+	(void)state;
+	aws_service_add(aws, &s3_service, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		buf_clear(&stored);
+		upload(aws, &cases[i]);
+		assert_int_equal(buf_len(&stored), cases[i].status == 200 ? 5 : 0);
+	}
+	aws_free(aws);
+	buf_done(&stored);
 }
 
 static void forged_requests_do_not_pass(void **state)
@@ -432,6 +564,7 @@ int main(void)
 	    cmocka_unit_test(broken_signatures_are_incomplete),
 	    cmocka_unit_test(chunks_are_verified_one_by_one),
 	    cmocka_unit_test(cut_chunks_are_refused),
+	    cmocka_unit_test(uploads_are_judged_as_s3_does),
 	    cmocka_unit_test(forged_requests_do_not_pass),
 	    cmocka_unit_test(the_authorizer_is_asked_before_the_handler),
 	    cmocka_unit_test(function_urls_can_ask_who_it_is),

@@ -12,7 +12,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
 
-struct source_batch *batch_new(struct source_run *r, struct str head)
+struct source_batch *source_batch_new(struct source_run *r, struct str head)
 {
 	struct source_batch *b = xcalloc(1, sizeof(*b));
 
@@ -36,7 +36,7 @@ static void leave(struct source_batch *b)
 	list_remove(&b->node);
 }
 
-void batch_free(struct source_batch *b)
+void source_batch_free(struct source_batch *b)
 {
 	if (!b)
 		return;
@@ -49,7 +49,7 @@ void batch_free(struct source_batch *b)
 	free(b);
 }
 
-bool batch_add(
+bool source_batch_add(
     struct source_batch *b, struct str text, const char *id, const char *handle, int64_t number)
 {
 	struct source_record *rec;
@@ -125,18 +125,18 @@ static void on_done(void *ctx, struct invoke_result *res)
 
 	b->invocation = NULL;
 	if (res->outcome == INVOKE_NO_BOX) {
-		run_result(r, "PROBLEM: The function could not be started");
+		source_run_result(r, "PROBLEM: The function could not be started");
 		hold(b);
 		return;
 	}
 	if (res->outcome != INVOKE_OK) {
-		run_result(r, "PROBLEM: Function call failed");
+		source_run_result(r, "PROBLEM: Function call failed");
 		end(b, BATCH_FAILED);
-	} else if (r->partial && !response_apply(b, buf_str(res->payload))) {
-		run_result(r, "PROBLEM: Function returned an invalid batch response");
+	} else if (r->partial && !source_response_apply(b, buf_str(res->payload))) {
+		source_run_result(r, "PROBLEM: Function returned an invalid batch response");
 		end(b, BATCH_FAILED);
 	} else {
-		run_result(r, "OK");
+		source_run_result(r, "OK");
 		end(b, BATCH_DONE);
 	}
 }
@@ -162,7 +162,7 @@ static void start(struct source_batch *b, struct invoke_version *v)
 	memcpy(q.trace_id, b->trace_id, sizeof(q.trace_id));
 	if (invoke_start(r->sources->o.invoke, &q, &b->invocation) != INVOKE_ACCEPTED) {
 		b->invocation = NULL;
-		run_result(r, "PROBLEM: Function call was throttled");
+		source_run_result(r, "PROBLEM: Function call was throttled");
 		hold(b);
 		return;
 	}
@@ -179,16 +179,16 @@ static void attempt(struct source_batch *b)
 	struct source_run *r = b->run;
 	struct invoke_version *v;
 
-	v = run_function(r);
+	v = source_run_function(r);
 	if (v) {
 		start(b, v);
 		return;
 	}
-	run_result(r, "PROBLEM: The function does not exist or cannot run");
+	source_run_result(r, "PROBLEM: The function does not exist or cannot run");
 	hold(b);
 }
 
-void batch_send(struct source_batch *b, struct str tail)
+void source_batch_send(struct source_batch *b, struct str tail)
 {
 	buf_append_str(&b->text, tail);
 	list_push_back(&b->run->batches, &b->node);
@@ -196,7 +196,7 @@ void batch_send(struct source_batch *b, struct str tail)
 	attempt(b);
 }
 
-void batch_resend(struct source_batch *b, int64_t delay_ns)
+void source_batch_resend(struct source_batch *b, int64_t delay_ns)
 {
 	if (list_empty(&b->node)) {
 		list_push_back(&b->run->batches, &b->node);
@@ -207,7 +207,7 @@ void batch_resend(struct source_batch *b, int64_t delay_ns)
 	loop_timer_set(b->run->sources->o.loop, &b->timer, delay_ns);
 }
 
-void batch_drop_waiting(struct source_run *r)
+void source_batch_drop_waiting(struct source_run *r)
 {
 	/* Each ends by its timer, at once. */
 	list_for_each (n, &r->batches) {

@@ -139,7 +139,7 @@ static void mapping_free(struct source_mapping *m)
 {
 	map_remove(&m->sources->mappings, str_from(m->key));
 	loop_task_cancel(&m->settle);
-	run_free(m->run);
+	source_run_free(m->run);
 	json_decref(m->doc);
 	free(m->key);
 	free(m->account);
@@ -168,15 +168,15 @@ static void on_settle(struct loop_task *t)
 	struct source_mapping *m = container_of(t, struct source_mapping, settle);
 
 	if (m->run && m->state != SOURCE_ENABLED) {
-		run_stop(m->run);
-		return; /* mapping_idle() calls again, perhaps it has */
+		source_run_stop(m->run);
+		return; /* source_mapping_idle() calls again, perhaps it has */
 	}
 	if (m->state == SOURCE_DELETING) {
 		forget(m);
 	} else if (is_enabled(m) && source_kind_find(m->doc)) {
 		m->state = SOURCE_ENABLED;
 		if (!m->run)
-			m->run = run_new(m);
+			m->run = source_run_new(m);
 	} else {
 		m->state = SOURCE_DISABLED;
 	}
@@ -187,11 +187,11 @@ static void on_idle(struct loop_task *t)
 	struct source_mapping *m = container_of(t, struct source_mapping, settle);
 
 	m->settle.run = on_settle;
-	run_free(take_ptr(m->run));
+	source_run_free(take_ptr(m->run));
 	on_settle(t);
 }
 
-void mapping_idle(struct source_mapping *m)
+void source_mapping_idle(struct source_mapping *m)
 {
 	/* Its instance is calling: it is freed when it has returned. */
 	if (!m->sources->polling)
@@ -374,7 +374,7 @@ void sources_stop(struct sources *s)
 
 		loop_task_cancel(&m->settle);
 		if (m->run)
-			run_stop(m->run);
+			source_run_stop(m->run);
 	}
 }
 

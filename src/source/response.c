@@ -60,7 +60,7 @@ static bool mark(struct source_batch *b, const json_t *list)
 	return known;
 }
 
-bool response_apply(struct source_batch *b, struct str payload)
+bool source_response_apply(struct source_batch *b, struct str payload)
 {
 	const json_t *list;
 	json_t *doc;

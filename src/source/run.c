@@ -59,7 +59,7 @@ static void set_scaling(struct source_run *r)
 	}
 }
 
-struct source_run *run_new(struct source_mapping *m)
+struct source_run *source_run_new(struct source_mapping *m)
 {
 	struct source_run *r = xcalloc(1, sizeof(*r));
 	const json_t *criteria = json_object_get(m->doc, "FilterCriteria");
@@ -86,22 +86,22 @@ struct source_run *run_new(struct source_mapping *m)
 	return r;
 }
 
-void run_stop(struct source_run *r)
+void source_run_stop(struct source_run *r)
 {
 	if (r->stopping)
 		return;
 	r->stopping = true;
-	batch_drop_waiting(r);
+	source_batch_drop_waiting(r);
 	r->ops->stop(r->instance);
 }
 
-void run_free(struct source_run *r)
+void source_run_free(struct source_run *r)
 {
 	if (!r)
 		return;
 	r->ops->free(r->instance);
 	list_for_each_safe (n, &r->batches)
-		batch_free(list_entry(n, struct source_batch, node));
+		source_batch_free(list_entry(n, struct source_batch, node));
 	filter_free(r->filter);
 	json_decref((json_t *)(uintptr_t)r->doc);
 	free(r->name);
@@ -109,12 +109,12 @@ void run_free(struct source_run *r)
 	free(r);
 }
 
-void run_idle(struct source_run *r)
+void source_run_idle(struct source_run *r)
 {
-	mapping_idle(r->mapping);
+	source_mapping_idle(r->mapping);
 }
 
-struct invoke_version *run_function(const struct source_run *r)
+struct invoke_version *source_run_function(const struct source_run *r)
 {
 	const struct source_options *o = &r->sources->o;
 
@@ -122,7 +122,7 @@ struct invoke_version *run_function(const struct source_run *r)
 	    str_from(r->qualifier));
 }
 
-void run_result(struct source_run *r, const char *fmt, ...)
+void source_run_result(struct source_run *r, const char *fmt, ...)
 {
 	va_list ap;
 

@@ -55,7 +55,8 @@ struct source_ops {
 	/* Begin to poll. What is not there (yet, any more) is waited for. The instance lives until
 	 * free(). */
 	void *(*start)(struct source_run *r);
-	/* Take nothing any more; run_idle() when nothing is under way, perhaps before it returns.
+	/* Take nothing any more; source_run_idle() when nothing is under way, perhaps before it
+	 * returns.
 	 */
 	void (*stop)(void *instance);
 	/* Now, whatever is under way: it has not happened. */
@@ -96,17 +97,17 @@ struct source_run {
 	const json_t *doc;
 };
 
-struct source_run *run_new(struct source_mapping *m);
-/* Stop it; mapping_idle() follows when nothing is under way. */
-void run_stop(struct source_run *r);
-void run_free(struct source_run *r); /* NULL is fine; now */
-void run_idle(struct source_run *r); /* of an instance that was stopped */
-struct invoke_version *run_function(const struct source_run *r); /* NULL: gone */
+struct source_run *source_run_new(struct source_mapping *m);
+/* Stop it; source_mapping_idle() follows when nothing is under way. */
+void source_run_stop(struct source_run *r);
+void source_run_free(struct source_run *r); /* NULL is fine; now */
+void source_run_idle(struct source_run *r); /* of an instance that was stopped */
+struct invoke_version *source_run_function(const struct source_run *r); /* NULL: gone */
 /* LastProcessingResult. */
-void run_result(struct source_run *r, const char *fmt, ...) _printf_(2, 3);
+void source_run_result(struct source_run *r, const char *fmt, ...) _printf_(2, 3);
 
 /* mapping.c */
-void mapping_idle(struct source_mapping *m);
+void source_mapping_idle(struct source_mapping *m);
 
 /* ---- batch.c ---- */
 
@@ -135,20 +136,20 @@ struct source_batch {
 };
 
 /* head: what the event begins with, up to the first record. */
-struct source_batch *batch_new(struct source_run *r, struct str head);
-void batch_free(struct source_batch *b); /* NULL is fine; one that was sent is forgotten */
+struct source_batch *source_batch_new(struct source_run *r, struct str head);
+void source_batch_free(struct source_batch *b); /* NULL is fine; one that was sent is forgotten */
 /* Add a record; id and handle are copied. False when the event would become too large for an
  * invocation: send this batch, take another. A record that fits nowhere alone is taken. */
-bool batch_add(
+bool source_batch_add(
     struct source_batch *b, struct str text, const char *id, const char *handle, int64_t number);
 /* Run the function with it: ends in ops->ended(), never before it returns. tail closes the event.
  * As often as it takes: throttled batches are held and tried again. */
-void batch_send(struct source_batch *b, struct str tail);
+void source_batch_send(struct source_batch *b, struct str tail);
 /* Send it again, in delay_ns: records may have been taken out by batch_keep(). */
-void batch_resend(struct source_batch *b, int64_t delay_ns);
+void source_batch_resend(struct source_batch *b, int64_t delay_ns);
 /* Those that wait to be sent again end soon, as the run is stopping. */
-void batch_drop_waiting(struct source_run *r);
+void source_batch_drop_waiting(struct source_run *r);
 
 /* response.c: what a function said of the records of its batch. Marks those that failed; false if
  * all of them have. */
-bool response_apply(struct source_batch *b, struct str payload);
+bool source_response_apply(struct source_batch *b, struct str payload);

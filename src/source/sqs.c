@@ -167,17 +167,17 @@ static void dispatch(struct sqs *q)
 
 	if (!q->busy_since_ns)
 		q->busy_since_ns = loop_now_ns(loop_of(q));
-	batch_send(b, STR("]}"));
+	source_batch_send(b, STR("]}"));
 }
 
 static void add(struct sqs *q, const struct queue_received *m)
 {
 	if (!q->open)
-		q->open = batch_new(q->run, STR("{\"Records\":["));
+		q->open = source_batch_new(q->run, STR("{\"Records\":["));
 	/* The first one tells where this began: batches of one, as loops make them, are exact. */
 	if (!q->open->count && m->trace.len && m->trace.len < sizeof(q->open->trace_id))
 		memcpy(q->open->trace_id, m->trace.ptr, m->trace.len);
-	if (batch_add(q->open, buf_str(&q->text), m->id, m->receipt, 0))
+	if (source_batch_add(q->open, buf_str(&q->text), m->id, m->receipt, 0))
 		return;
 	dispatch(q);
 	add(q, m);
@@ -293,15 +293,15 @@ static void pull(struct sqs *q)
 	if (!q->run->in_flight)
 		q->busy_since_ns = 0;
 	if (!queue) {
-		batch_free(take_ptr(q->open)); /* its messages went with the queue */
-		run_result(q->run, "PROBLEM: The queue does not exist");
+		source_batch_free(take_ptr(q->open)); /* its messages went with the queue */
+		source_run_result(q->run, "PROBLEM: The queue does not exist");
 		look_in(q, LOOK_AGAIN_NS);
 	} else if (q->open) {
 		ask(q, queue, q->run->window_ns ? window_left_ms(q) : 0);
 	} else if (!has_room(q)) {
 		look_in(q, SCALE_LOOK_NS);
-	} else if (!run_function(q->run)) {
-		run_result(q->run, "PROBLEM: The function does not exist or cannot run");
+	} else if (!source_run_function(q->run)) {
+		source_run_result(q->run, "PROBLEM: The function does not exist or cannot run");
 		look_in(q, LOOK_AGAIN_NS);
 	} else {
 		ask(q, queue, WAIT_LONG_MS);
@@ -372,7 +372,7 @@ static void give_back(struct sqs *q, const struct source_batch *b)
 static void check_idle(struct sqs *q)
 {
 	if (q->run->stopping && !q->run->in_flight && list_empty(&q->removals))
-		run_idle(q->run);
+		source_run_idle(q->run);
 }
 
 static void stop_receiving(struct sqs *q)
@@ -381,7 +381,7 @@ static void stop_receiving(struct sqs *q)
 		queue_receive_cancel(&q->receiver);
 	q->receiving = false;
 	give_back(q, q->open);
-	batch_free(take_ptr(q->open));
+	source_batch_free(take_ptr(q->open));
 	loop_timer_stop(loop_of(q), &q->timer);
 	loop_task_cancel(&q->again);
 }
@@ -424,7 +424,7 @@ static void ended(void *instance, struct source_batch *b, enum batch_end end)
 	} else if (end == BATCH_DROPPED) {
 		give_back(q, b);
 	}
-	batch_free(b);
+	source_batch_free(b);
 	if (q->run->stopping)
 		check_idle(q);
 	else

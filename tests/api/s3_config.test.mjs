@@ -202,6 +202,9 @@ test('an upload calls the function that a notification names, with AWS’s recor
 		LambdaFunctionConfigurations: [
 			{ LambdaFunctionArn: arn, Events: ['s3:ObjectCreated:*'] },
 			{ LambdaFunctionArn: arn, Events: ['s3:ObjectCreated:Put'] }] } }), 'InvalidArgument', /ambiguously/);
+	for (const event of ['s3', '', 's3:ObjectCreated:', 's3:Nothing:*'])
+		await rejects(send('PutBucketNotificationConfiguration', { Bucket, NotificationConfiguration: {
+			LambdaFunctionConfigurations: [{ LambdaFunctionArn: arn, Events: [event] }] } }), 'InvalidArgument');
 	await send('PutBucketNotificationConfiguration', { Bucket, NotificationConfiguration: {} });
 	assert.equal((await send('GetBucketNotificationConfiguration', { Bucket })).LambdaFunctionConfigurations, undefined);
 });

@@ -300,11 +300,48 @@ static bool rules_overlap(const struct rule *a, const struct rule *b)
 	return false;
 }
 
+/* Those that happen here come first; the others are taken and never told. */
+static bool is_event(const char *name)
+{
+	static const char *const known[] = {"s3:ObjectCreated:*", "s3:ObjectCreated:Put",
+	    "s3:ObjectCreated:Post", "s3:ObjectCreated:Copy",
+	    "s3:ObjectCreated:CompleteMultipartUpload", "s3:ObjectRemoved:*",
+	    "s3:ObjectRemoved:Delete", "s3:ObjectRemoved:DeleteMarkerCreated",
+	    "s3:LifecycleExpiration:*", "s3:LifecycleExpiration:Delete",
+	    "s3:LifecycleExpiration:DeleteMarkerCreated", "s3:ObjectTagging:*",
+	    "s3:ObjectTagging:Put", "s3:ObjectTagging:Delete", "s3:ObjectRestore:*",
+	    "s3:ObjectRestore:Post", "s3:ObjectRestore:Completed", "s3:ObjectRestore:Delete",
+	    "s3:ReducedRedundancyLostObject", "s3:Replication:*", "s3:LifecycleTransition",
+	    "s3:IntelligentTiering", "s3:ObjectAcl:Put"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		if (!strcmp(known[i], name))
+			return true;
+	}
+	return str_has_prefix(str_from(name), "s3:Replication:Operation");
+}
+
+static int check_events(struct call *c, const struct rule *r, struct err *e)
+{
+	if (!r->events->count)
+		return invalid(c, "Event", "", "A configuration needs an event", e);
+	for (size_t i = 0; i < r->events->count; i++) {
+		if (!is_event(r->events->items[i]))
+			return invalid(c, "Event", call_str(c, r->events->items[i]),
+			    "The event is not supported for notifications", e);
+	}
+	return 0;
+}
+
 static int check_rules(struct call *c, const struct rules *all, struct err *e)
 {
 	const struct rule *rules = all->items;
 
 	for (size_t i = 0; i < all->count; i++) {
+		int r = check_events(c, &rules[i], e);
+
+		if (r < 0)
+			return r;
 		for (size_t k = 0; k < i; k++) {
 			if (rules_overlap(&rules[i], &rules[k]))
 				return fail(e, S3_INVALID_ARGUMENT,
@@ -312,8 +349,6 @@ static int check_rules(struct call *c, const struct rules *all, struct err *e)
 				    "suffixes in two rules if the prefixes are overlapping for the "
 				    "same event type.");
 		}
-		if (!rules[i].events->count)
-			return invalid(c, "Event", "", "A configuration needs an event", e);
 	}
 	return 0;
 }

@@ -80,6 +80,11 @@ describe('operations', () => {
 		await state(m.UUID, 'Enabled');
 		await rejects(send(L.CreateEventSourceMappingCommand, { FunctionName: f, EventSourceArn: q.arn }), 'ResourceConflictException',
 			`The event source arn (" ${q.arn} ") and function (" ${f} ") provided mapping already exists. Please update or delete the existing mapping with UUID ${m.UUID}`);
+		const Resource = m.EventSourceMappingArn;
+		await send(L.TagResourceCommand, { Resource, Tags: { c: 'd' } });
+		assert.deepEqual((await send(L.ListTagsCommand, { Resource })).Tags, { a: 'b', c: 'd' });
+		await send(L.UntagResourceCommand, { Resource, TagKeys: ['a'] });
+		assert.deepEqual((await send(L.ListTagsCommand, { Resource })).Tags, { c: 'd' });
 		const list = await send(L.ListEventSourceMappingsCommand, { FunctionName: f });
 		assert.deepEqual(list.EventSourceMappings.map((x) => x.UUID), [m.UUID]);
 		assert.equal((await send(L.ListEventSourceMappingsCommand, { EventSourceArn: q.arn })).EventSourceMappings.length, 1);

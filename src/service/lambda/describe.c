@@ -157,9 +157,9 @@ void describe_version(struct call *c, const struct version *v, const char *quali
 	put_state(c, v, phase, out);
 }
 
-const struct lambda_tags *describe_tags(struct call *c, const struct function *f)
+const struct lambda_tags *describe_tag_map(struct call *c, json_t *tags)
 {
-	json_t *tags = json_object_get(f->doc, "Tags"), *value;
+	json_t *value;
 	struct lambda_tags *out = call_new(c, struct lambda_tags);
 	struct lambda_tags_entry *entries =
 	    call_array(c, json_object_size(tags) + 1, struct lambda_tags_entry);
@@ -172,6 +172,11 @@ const struct lambda_tags *describe_tags(struct call *c, const struct function *f
 	}
 	out->entries = entries;
 	return out;
+}
+
+const struct lambda_tags *describe_tags(struct call *c, const struct function *f)
+{
+	return describe_tag_map(c, json_object_get(f->doc, "Tags"));
 }
 
 static int by_name(const void *a, const void *b)

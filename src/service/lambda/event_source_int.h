@@ -46,6 +46,12 @@ struct esm_wanted {
 int esm_check_wanted(const char *kind, const struct esm_wanted *w, struct err *e);
 int esm_check(struct call *c, const char *kind, const json_t *doc, struct err *e);
 
+/* event_source_tags.c: tags of the mapping that this ARN names. add and remove may be NULL. */
+bool esm_is_arn(const char *resource);
+int esm_list_tags(struct call *c, const char *arn, struct lambda_list_tags_out *out, struct err *e);
+int esm_change_tags(struct call *c, const char *arn, const struct lambda_tags *add,
+    const struct lambda_tag_key_list *remove, struct err *e);
+
 /* event_source_doc.c: documents and answers. */
 void esm_merge(json_t *doc, const struct esm_wanted *w);
 void esm_describe(struct call *c, const struct source_mapping *m,

@@ -297,6 +297,7 @@ enum describe_phase { DESCRIBE_NOW, DESCRIBE_CREATED, DESCRIBE_UPDATED, DESCRIBE
 void describe_version(struct call *c, const struct version *v, const char *qualifier,
     enum describe_phase phase, struct lambda_function_configuration *out);
 const char *code_sha256_base64(struct call *c, const json_t *doc);
+const struct lambda_tags *describe_tag_map(struct call *c, json_t *tags);
 const struct lambda_tags *describe_tags(struct call *c, const struct function *f);
 /* Functions of the account and region of the call, by name. */
 struct function **describe_sorted(struct call *c, size_t *ret_count);

@@ -1,7 +1,7 @@
-/* Tags of functions. Loop thread. */
-#include "service/lambda/lambda_int.h"
+/* Tags of functions; those of event source mappings are in event_source_tags.c. Loop thread. */
+#include "service/lambda/event_source_int.h"
 
-/* Only functions have tags here; the model allows other resources that this server has not. */
+/* A function: the model allows other resources that this server has not. */
 static int find(struct call *c, const char *resource, struct function **ret, struct err *e)
 {
 	struct ref ref;
@@ -46,9 +46,14 @@ int lambda_tag_resource(struct call *c, const struct lambda_tag_resource_in *in,
 {
 	struct function *f;
 	json_t *doc, *tags;
-	int r = find(c, in->resource, &f, e);
+	int r;
 
 	(void)out;
+	if (esm_is_arn(in->resource)) {
+		r = tags_check(in->tags, e);
+		return r < 0 ? r : esm_change_tags(c, in->resource, in->tags, NULL, e);
+	}
+	r = find(c, in->resource, &f, e);
 	if (r == 0 && f->busy)
 		return change_wait(c, in, f);
 	if (r == 0)
@@ -73,9 +78,12 @@ int lambda_untag_resource(struct call *c, const struct lambda_untag_resource_in 
 {
 	struct function *f;
 	json_t *doc;
-	int r = find(c, in->resource, &f, e);
+	int r;
 
 	(void)out;
+	if (esm_is_arn(in->resource))
+		return esm_change_tags(c, in->resource, NULL, in->tag_keys, e);
+	r = find(c, in->resource, &f, e);
 	if (r < 0)
 		return r;
 	if (f->busy)
@@ -90,8 +98,11 @@ int lambda_list_tags(struct call *c, const struct lambda_list_tags_in *in,
     struct lambda_list_tags_out *out, struct err *e)
 {
 	struct function *f;
-	int r = find(c, in->resource, &f, e);
+	int r;
 
+	if (esm_is_arn(in->resource))
+		return esm_list_tags(c, in->resource, out, e);
+	r = find(c, in->resource, &f, e);
 	if (r == 0)
 		out->tags = describe_tags(c, f);
 	return r;

@@ -3,12 +3,6 @@
 
 static const struct source_ops *const kinds[] = {
     &sqs_source,
-#ifdef MAYFLY_KAFKA
-    &kafka_source,
-#endif
-#ifdef MAYFLY_RABBITMQ
-    &rabbitmq_source,
-#endif
 };
 
 const struct source_ops *source_kind_find(const json_t *doc)
@@ -39,15 +33,11 @@ const char *source_kind(const json_t *doc, struct err *e)
 		return ops->name;
 	if (json_object_get(doc, "SelfManagedEventSource"))
 		err_set(e, ENOTSUP,
-		    "This server was built without Kafka: install librdkafka-dev and build again.");
-	else if (str_is(service, "mq"))
-		err_set(e, ENOTSUP,
-		    "This server was built without RabbitMQ: install librabbitmq-dev and build "
-		    "again.");
+		    "Self-managed Kafka is not supported by this server yet: use an SQS queue.");
 	else if (service.len)
 		err_set(e, ENOTSUP,
 		    "Event sources of service %.*s are not supported by this server: use an SQS "
-		    "queue, self-managed Kafka or RabbitMQ.",
+		    "queue.",
 		    (int)min_size(service.len, 40), service.ptr);
 	else
 		err_set(e, EINVAL, "Unrecognized event source.");

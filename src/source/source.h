@@ -31,13 +31,11 @@ struct source_options {
 	struct invoke_version *(*resolve)(void *ctx, struct str account, struct str region,
 	    struct str name, struct str qualifier);
 	void *ctx;
-	/* "ARN=amqp://HOST:PORT", NULL-terminated: where the brokers are that mappings name by ARN.
-	 * NULL: none. Stay the caller's. */
-	const char *const *brokers;
 };
 
 /* Load all mappings; blocking, for start-up. NULL and e on failure. */
 struct sources *sources_open(const struct source_options *o, struct err *e);
+/* No change of a mapping is on its way to the disk: close the store before, or wait. */
 void sources_close(struct sources *s); /* NULL is fine; batches under way are not lost: they are
 					* visible again after their time */
 /* Start polling; when functions and queues are loaded. */
@@ -76,7 +74,7 @@ bool source_is_steady(const struct source_mapping *m);          /* it may be upd
 const char *source_reason(const struct source_mapping *m);      /* StateTransitionReason */
 const char *source_last_result(const struct source_mapping *m); /* NULL: nothing happened yet */
 
-/* What kind of source is it, by its document? "sqs", "kafka", "rabbitmq"; NULL and e (text for the
+/* What kind of source is it, by its document? "sqs"; NULL and e (text for the
  * client) when it is none that this build has. */
 const char *source_kind(const json_t *doc, struct err *e);
 /* Does what it names exist and fit? 0 or negative with e. function_timeout_ms: -1 when unknown. */

@@ -72,8 +72,6 @@ struct source_ops {
 
 const struct source_ops *source_kind_find(const json_t *doc); /* kind.c; NULL if none */
 extern const struct source_ops sqs_source;
-extern const struct source_ops kafka_source;
-extern const struct source_ops rabbitmq_source;
 
 /* ---- run.c: a mapping being polled ---- */
 

@@ -17,6 +17,7 @@
 #include "gen/lambda.h"
 #include "gen/logs.h"
 #include "gen/s3.h"
+#include "gen/sqs.h"
 #include "gen/sts.h"
 #include "http/http.h"
 #include "invoke/invoke.h"
@@ -27,6 +28,7 @@
 #include "service/lambda/target.h"
 #include "service/logs/service.h"
 #include "service/s3/s3.h"
+#include "service/sqs/sqs.h"
 #include "service/sts/sts.h"
 #include "source/source.h"
 #include "spawn/core_fds.h"
@@ -236,8 +238,11 @@ static int open_services(struct core *c, struct err *e)
 	lambda_target_add(c->lambda, c->targets);
 	c->sts = sts_open(c->auth, find_role, c->iam);
 	c->logs_service = logs_service_open(c->logs);
+	c->sqs = sqs_open(c->queues, c->store, c->url);
+	sqs_target_add(c->sqs, c->targets);
 	aws_service_add(c->aws, &lambda_service, c->lambda);
 	aws_service_add(c->aws, &logs_service, c->logs_service);
+	aws_service_add(c->aws, &sqs_service, c->sqs);
 	aws_service_add(c->aws, &sts_service, c->sts);
 	aws_service_add(c->aws, &iam_service, c->iam);
 	return open_s3(c, e);

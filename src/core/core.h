@@ -17,6 +17,7 @@ struct core {
 	struct boxes *boxes;
 	struct invoke *invoke;
 	struct queues *queues;
+	struct sqs *sqs;
 	struct targets *targets;
 	struct sources *sources;
 	struct lambda *lambda;

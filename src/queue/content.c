@@ -106,7 +106,7 @@ static int by_name(const void *a, const void *b)
 	return r ? r : (x->name.len > y->name.len) - (x->name.len < y->name.len);
 }
 
-static void md5_attributes(const struct queue_attribute *a, size_t count, char out[33])
+void queue_attributes_md5(const struct queue_attribute *a, size_t count, char out[33])
 {
 	const struct queue_attribute *sorted[QUEUE_ATTRIBUTES_MAX];
 	EVP_MD_CTX *ctx = md5_start();
@@ -132,7 +132,7 @@ static void md5_trace(struct str trace, char out[33])
 {
 	const struct queue_attribute a = {STR("AWSTraceHeader"), STR("String"), trace};
 
-	md5_attributes(&a, trace.len ? 1 : 0, out);
+	queue_attributes_md5(&a, trace.len ? 1 : 0, out);
 }
 
 /* ---- encoding ---- */
@@ -163,7 +163,7 @@ struct content *content_new(const struct queue_message *m, const char *id, int64
 	struct queue_sent sums;
 
 	md5_text(m->body, sums.md5);
-	md5_attributes(m->attributes, m->attribute_count, sums.attributes_md5);
+	queue_attributes_md5(m->attributes, m->attribute_count, sums.attributes_md5);
 	md5_trace(m->trace, sums.trace_md5);
 	if (ret) {
 		memcpy(ret->md5, sums.md5, sizeof(ret->md5));

@@ -86,6 +86,7 @@ void queue_create(struct queues *q, struct str account, struct str region, struc
 void queue_update(struct queue *q, const struct queue_settings *s, struct str document,
     void (*done)(void *ctx, int result), void *ctx);
 void queue_delete(struct queue *q, void (*done)(void *ctx, int result), void *ctx);
+bool queue_may_purge(const struct queue *q);
 /* Everything sent before is gone. -EBUSY at once when the last purge is younger than a minute. */
 int queue_purge(struct queue *q, void (*done)(void *ctx, int result), void *ctx);
 
@@ -126,6 +127,9 @@ struct queue_staged *queue_stage(struct queue *q, const struct queue_message *m,
 /* The write has ended: 0, the message is on disk and may be received (or is gone, for a deletion).
  * Negative: nothing happened. Frees s; NULL is fine. The queue may have been deleted meanwhile. */
 void queue_finish(struct queue_staged *s, int result);
+
+/* As clients compute it over some of a message's attributes; "" for none. */
+void queue_attributes_md5(const struct queue_attribute *a, size_t count, char ret[33]);
 
 /* ---- receiving ---- */
 

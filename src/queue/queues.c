@@ -561,11 +561,16 @@ static void apply_purge(struct change *c, int result)
 	empty_next(q->all);
 }
 
+bool queue_may_purge(const struct queue *q)
+{
+	return time_wall_ms() - q->purged_ms >= PURGE_MS;
+}
+
 int queue_purge(struct queue *q, void (*done)(void *ctx, int result), void *ctx)
 {
 	struct change *c;
 
-	if (time_wall_ms() - q->purged_ms < PURGE_MS)
+	if (!queue_may_purge(q))
 		return -EBUSY;
 	c = change_new(q, apply_purge, done, ctx);
 	q->purged_ms = c->at_ms;

@@ -9,6 +9,7 @@ import { installConsole, printError, setRequest } from './console.mjs';
 import { describe, printable, RuntimeError } from './errors.mjs';
 import { loadHandler } from './load.mjs';
 import { installStreaming, isStreaming, runStreaming, tooLarge } from './stream.mjs';
+import { installTrace, setTrace } from './trace.mjs';
 
 // Without a turn of the event loop now and then, un-awaited work of fast handlers would starve.
 const TURN_EVERY_MS = 2;
@@ -17,7 +18,6 @@ let current = null; // the event being worked on
 let loading = true;
 let environment;
 let arn = '';
-let traceId = '';
 let lastTurn = 0;
 
 // Own properties, not a class: middleware copies contexts with {...context}.
@@ -59,7 +59,7 @@ class Invoke {
 		this.ended = true;
 		this.failed = error !== null && error !== undefined;
 		this.value = this.failed ? error : value;
-		this.settle?.();
+		if (this.settle) this.settle();
 	}
 
 	callback(context, error, value) {
@@ -68,11 +68,9 @@ class Invoke {
 		else this.finish(error, value);
 	}
 
-	// Wait for whatever ends it. An empty event loop means that nothing can any more: null.
-	async wait() {
-		if (!this.ended) await new Promise((done) => (this.settle = done));
-		if (this.failed) throw this.value;
-		return this.value;
+	// When it has ended, by whatever. An empty event loop means that nothing can end it any more.
+	end() {
+		return new Promise((done) => (this.settle = done));
 	}
 }
 
@@ -128,12 +126,20 @@ function start(handler, streaming, event, context, invoke) {
 	}
 }
 
-async function run(handler, streaming, frame, invoke) {
+// Call the handler. A promise, if that has not ended it.
+function begin(handler, streaming, frame, invoke) {
 	const context = makeContext(invoke, frame);
 	if (frame.extra) readExtra(context, frame.extra);
 	start(handler, streaming, JSON.parse(frame.payload), context, invoke);
-	const value = await invoke.wait();
-	return streaming ? (value ?? '') : serialise(value);
+	return invoke.ended ? null : invoke.end();
+}
+
+function answer(invoke, streaming) {
+	if (invoke.failed) throw invoke.value;
+	const body = streaming ? (invoke.value ?? '') : serialise(invoke.value);
+	if (body.length * 3 > channel.PAYLOAD_MAX && Buffer.byteLength(body) > channel.PAYLOAD_MAX) throw tooLarge();
+	current = null;
+	channel.send(channel.RESULT, invoke.sequence, invoke.requestId, body, '');
 }
 
 function answerError(error, title) {
@@ -145,10 +151,12 @@ function answerError(error, title) {
 	channel.send(channel.ERROR, invoke.sequence, invoke.requestId, JSON.stringify(description), description.errorType);
 }
 
-function setTrace(id) {
-	traceId = id;
-	if (id) process.env._X_AMZN_TRACE_ID = id;
-	else delete process.env._X_AMZN_TRACE_ID;
+// Asking what is active costs as much as an event, so it is done only before sleeping.
+function needsTurn() {
+	const now = performance.now();
+	if (now - lastTurn <= TURN_EVERY_MS && (channel.hasMore() || process.getActiveResourcesInfo().length === 0)) return false;
+	lastTurn = now;
+	return true;
 }
 
 async function serve(handler, streaming) {
@@ -157,20 +165,15 @@ async function serve(handler, streaming) {
 		if (frame.kind !== channel.INVOKE) throw new Error(`broken channel: kind ${frame.kind} after init`);
 		const invoke = (current = new Invoke(frame));
 		setRequest(frame.requestId);
-		if (frame.traceId !== traceId) setTrace(frame.traceId);
+		setTrace(frame.traceId);
 		try {
-			const body = await run(handler, streaming, frame, invoke);
-			if (body.length * 3 > channel.PAYLOAD_MAX && Buffer.byteLength(body) > channel.PAYLOAD_MAX) throw tooLarge();
-			current = null;
-			channel.send(channel.RESULT, invoke.sequence, invoke.requestId, body, '');
+			const pending = begin(handler, streaming, frame, invoke);
+			if (pending) await pending;
+			answer(invoke, streaming);
 		} catch (error) {
 			answerError(error, 'Invoke Error');
 		}
-		const now = performance.now();
-		if (now - lastTurn > TURN_EVERY_MS || process.getActiveResourcesInfo().length > 0) {
-			await new Promise(setImmediate);
-			lastTurn = now;
-		}
+		if (needsTurn()) await new Promise(setImmediate);
 	}
 }
 
@@ -207,6 +210,7 @@ function becomeFunction({ env, cwd }) {
 		group: env.AWS_LAMBDA_LOG_GROUP_NAME,
 		stream: env.AWS_LAMBDA_LOG_STREAM_NAME,
 	};
+	installTrace();
 	installConsole(env);
 	installStreaming();
 }
@@ -218,7 +222,8 @@ async function warmUp() {
 	const frame = { ...channel.frame, payload: '{}' };
 	environment = {};
 	for (const name of ['common.handler', 'module.handler'])
-		await run(await loadHandler(folder, name), false, frame, new Invoke(frame));
+		await begin(await loadHandler(folder, name), false, frame, new Invoke(frame));
+	serialise({});
 	process.getActiveResourcesInfo();
 	await new Promise(setImmediate);
 	format('%s %o', 1, { warm: [true] });

@@ -110,6 +110,11 @@ export function next() {
 	return frame;
 }
 
+// True if next() may find a frame without a system call.
+export function hasMore() {
+	return end - start >= HEADER;
+}
+
 // payload: string or Buffer. errorType goes where an invoke has its trace id.
 export function send(kind, sequence, requestId, payload, errorType) {
 	let out = output;

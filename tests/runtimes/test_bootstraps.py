@@ -293,6 +293,25 @@ exports.handler = async (e, c) => {
         self.assertEqual(got["invokedFunctionArn"], "arn:other")
         self.assertNotIn("clientContext", got)
 
+    def test_trace_id(self):
+        """As part of the environment, wherever that is looked at."""
+        box = self.js(
+            "const { execFileSync } = require('child_process'); const N = '_X_AMZN_TRACE_ID';"
+            "exports.handler = async (e) => { const p = process.env; if (e.set) p[N] = 7; if (e.delete) delete p[N];"
+            "if (e.replace) process.env = { ...p };"
+            "return [p[N] ?? null, { ...p }[N] ?? null, Object.keys(p).includes(N), N in p, Object.hasOwn(p, N),"
+            "execFileSync('/usr/bin/env').toString().includes(`${N}=${p[N]}\\n`), p.AWS_LAMBDA_FUNCTION_NAME,"
+            "process.env[N] ?? null] };"
+        )
+        for event, trace, seen in (({}, TRACE, TRACE), ({}, "Root=2", "Root=2"), ({}, "", None), ({"set": 1}, "", "7"),
+                                   ({}, TRACE, TRACE), ({"delete": 1}, TRACE, None), ({}, TRACE, TRACE)):
+            there = seen is not None
+            self.assertEqual(self.value(box.invoke(event, trace=trace)),
+                             [seen, seen, there, there, there, there, "f", seen])
+        self.assertEqual(self.value(box.invoke({"replace": 1}, trace="Root=3"))[7], "Root=3")
+        self.assertEqual(self.value(box.invoke({}, trace="Root=4"))[7], "Root=4")
+        self.assertEqual(self.value(box.invoke({}, trace=""))[7], None)
+
     def test_modules(self):
         code = "handler = async () => "
         tries = {
@@ -547,6 +566,28 @@ def handler(event, c):
         }
         got = self.value(box.invoke({}, extra=extra, trace=""))
         self.assertEqual((got["app"], got["id"], got["trace"], got["invoked_function_arn"]), ("t", "i", None, ARN))
+
+    def test_memory(self):
+        """An event leaves nothing behind, not even its trace id in the C library."""
+        box = self.py("def handler(event, context): return 'x'")
+
+        def many(count):
+            for _ in range(count // 50):
+                for _ in range(50):
+                    box.event({}, trace=f"Root=1-67891234-{box.sequence:024d};Parent=0123456789abcdef")
+                for _ in range(50):
+                    self.value(box.receive())
+            return int(pathlib.Path(f"/proc/{box.process.pid}/statm").read_text().split()[1]) * 4096
+
+        before = many(5000)
+        self.assertLess(many(20000) - before, 1 << 20)
+
+    def test_text_around_events(self):
+        box = self.py("def handler(event, context): return event")
+        for text, value in ((b' {"a": [1, 2.5]}\n', {"a": [1, 2.5]}), (b"\t7 ", 7), (b'"x"', "x")):
+            self.assertEqual(self.value(box.invoke(text)), value)
+        for text in (b"", b" ", b"1 2", b"{}x", b"[", b"\xef\xbb\xbf1"):
+            self.assertEqual(self.error(box.invoke(text))["errorType"], "Runtime.UnmarshalError", text)
 
     def test_modules(self):
         for handler, name in (

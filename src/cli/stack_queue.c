@@ -32,21 +32,31 @@ static const char *value_of(const struct stack *s, const char *id, const char *a
 	return field_text(json_object_get(s->t->values, id), attribute);
 }
 
+static int look(struct stack *s, const char *name, bool *ret_there)
+{
+	json_t *in = json_pack("{s:s}", "QueueName", name);
+	int code = client_sqs(s->client, "GetQueueUrl", in, 400, "looking for a queue", NULL);
+
+	json_decref(in);
+	*ret_there = code == CLI_OK;
+	return code == CLIENT_NOTED ? CLI_OK : code;
+}
+
 int stack_queue(struct stack *s, const struct template_resource *r, json_t *properties)
 {
 	const char *name = value_of(s, r->id, "QueueName");
 	json_t *in = json_pack("{s:s}", "QueueName", name);
-	int code;
+	bool there = false;
+	int code = look(s, name, &there);
 
 	if (json_is_true(json_object_get(properties, "FifoQueue")))
 		json_object_set_new(in, "Attributes", json_pack("{s:s}", "FifoQueue", "true"));
-	/* One that is there with other attributes is fine: they are set next. */
-	code = client_sqs(s->client, "CreateQueue", in, 400, "making a queue", NULL);
+	if (!code && !there)
+		code = client_sqs(s->client, "CreateQueue", in, 0, "making a queue", NULL);
 	json_decref(in);
-	if (code && code != CLIENT_NOTED)
-		return code;
-	stack_report(s, r->id, r->type, name, code ? "updated" : "there");
-	return CLI_OK;
+	if (!code)
+		stack_report(s, r->id, r->type, name, there ? "there" : "made");
+	return code;
 }
 
 /* All attributes of SQS are texts, policies are texts of JSON. */

@@ -130,9 +130,13 @@ static int s3_event(
 	const json_t *values = json_object_get(s->t->values, r->id);
 	_cleanup_free_ char *id = xasprintf("%s-%s", r->id, event);
 	_cleanup_free_ char *arn = xasprintf("arn:aws:s3:::%s", bucket);
+	/* A statement that is there stays, so its name says for which bucket it is. */
+	_cleanup_free_ char *statement = xasprintf("%.20s-%.15s-%.63s", r->id, event, bucket);
 
+	for (char *c = statement; *c; c++)
+		*c = (char)(*c == '.' ? '_' : *c);
 	if (!code)
-		code = permit(s, field_text(values, "Ref"), id, "s3.amazonaws.com", arn);
+		code = permit(s, field_text(values, "Ref"), statement, "s3.amazonaws.com", arn);
 	if (!code)
 		stack_notify(s, bucket, "CloudFunctionConfiguration", id, field_text(values, "Arn"),
 		    json_object_get(properties, "Events"), json_object_get(properties, "Filter"));

@@ -333,6 +333,8 @@ void core_begin_no_more(struct core *c)
 		invoke_stop(c->invoke);
 	if (c->targets)
 		targets_stop(c->targets);
+	if (c->queues)
+		queues_stop(c->queues);
 }
 
 void core_close(struct core *c)

@@ -156,7 +156,7 @@ test('purging once a minute', async () => {
 
 test('nobody without a signature, unless the policy says so', async () => {
 	const QueueUrl = await make('open');
-	const body = new URLSearchParams({ Action: 'SendMessage', MessageBody: 'anonymous', QueueUrl });
+	const body = new URLSearchParams({ Action: 'SendMessage', Version: '2012-11-05', MessageBody: 'anonymous', QueueUrl });
 	const post = () => fetch(QueueUrl, { method: 'POST', body });
 	assert.equal((await post()).status, 403);
 	await call('SetQueueAttributes', { QueueUrl, Attributes: { Policy: JSON.stringify({ Version: '2012-10-17', Statement: [

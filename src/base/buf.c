@@ -46,6 +46,17 @@ void buf_append(struct buf *b, const void *data, size_t len)
 	b->end += len;
 }
 
+void buf_put_uint(struct buf *b, uint64_t n)
+{
+	char digits[20];
+	size_t i = sizeof(digits);
+
+	do
+		digits[--i] = (char)('0' + n % 10);
+	while (n /= 10);
+	buf_append(b, digits + i, sizeof(digits) - i);
+}
+
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap, again;

@@ -63,6 +63,7 @@ static inline void buf_consume(struct buf *b, size_t n)
 }
 
 void buf_append(struct buf *b, const void *data, size_t len);
+void buf_put_uint(struct buf *b, uint64_t n); /* decimal */
 void buf_printf(struct buf *b, const char *fmt, ...) _printf_(2, 3);
 
 static inline void buf_append_str(struct buf *b, struct str s)

@@ -530,7 +530,7 @@ static bool read_number(int fd, uint64_t *ret)
 
 uint64_t box_memory_peak(struct box *b)
 {
-	int64_t now = time_mono_ns();
+	int64_t now = loop_now_ns(b->owner->loop);
 	uint64_t value;
 	int fd = b->fds[WIRE_FD_PEAK] >= 0 ? b->fds[WIRE_FD_PEAK] : b->fds[WIRE_FD_MEMORY];
 

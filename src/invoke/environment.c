@@ -284,7 +284,7 @@ static void send(struct environment *en, struct invocation *n)
 	if (n == head(en))
 		left_ms = max_size(1, (size_t)((deadline_ns(en) - time_mono_ns()) / 1000000));
 	ev.timeout_ms = left_ms;
-	ev.deadline_ms = time_wall_ms() + left_ms;
+	ev.deadline_ms = en->start_wall_ms + en->version->c.timeout_ms;
 	memcpy(ev.request_id, n->request_id, sizeof(ev.request_id));
 	memcpy(ev.trace_id, n->trace_id, sizeof(ev.trace_id));
 	box_send(en->box, &ev);
@@ -321,7 +321,8 @@ static void on_answer(struct box *b, struct runtime_answer *a)
 		en->drained_ns = loop_now_ns(loop_of(en));
 		box_drain_output(b);
 	}
-	snprintf(type, sizeof(type), "%.*s", STR_FMT(a->error_type));
+	if (a->is_error)
+		snprintf(type, sizeof(type), "%.*s", STR_FMT(a->error_type));
 	finish(en, a->is_error ? INVOKE_ERROR : INVOKE_OK, a->is_error ? type : NULL, a->payload,
 	    carry_on);
 }

@@ -124,6 +124,11 @@ static void buffer_moves_and_grows(void **state)
 	assert_int_equal(buf_len(&b), 2000);
 	assert_memory_equal(buf_data(&b), "0500", 4);
 	buf_clear(&b);
+	buf_put_uint(&b, 0);
+	buf_put_uint(&b, 10);
+	buf_put_uint(&b, UINT64_MAX);
+	assert_true(str_is(buf_str(&b), "01018446744073709551615"));
+	buf_clear(&b);
 	buf_json_string(&b, STR("a\"\\\n\x01\xff"));
 	assert_true(str_is(buf_str(&b), "\"a\\\"\\\\\\n\\u0001\xef\xbf\xbd\""));
 	buf_done(&b);

@@ -517,6 +517,25 @@ static void failed_init_is_repeated_inside_the_call(void **state)
 	assert_int_equal(booked[0].outcome, METER_INIT_ERROR);
 }
 
+static void trace_ids_have_their_shape(void **state)
+{
+	char a[INVOKE_TRACE_SIZE], b[INVOKE_TRACE_SIZE];
+	unsigned seconds;
+	int end = 0;
+
+	(void)state;
+	invoke_trace_id(a);
+	invoke_trace_id(b);
+	assert_int_equal(
+	    sscanf(a, "Root=1-%8x-%*24[0-9a-f];Parent=%*16[0-9a-f];Sampled=0%n", &seconds, &end),
+	    1);
+	assert_int_equal(end, strlen(a));
+	assert_int_equal(end, 74);
+	assert_in_range(seconds, time_wall_ms() / 1000 - 5, time_wall_ms() / 1000);
+	assert_string_not_equal(a + 16, b + 16);
+	assert_string_not_equal(a + 41, b + 41);
+}
+
 /* One box that is known to be quick. */
 static void warm_up(void)
 {
@@ -867,6 +886,7 @@ int main(void)
 	    T(what_cannot_be_started_is_told),
 	    T(time_out_kills_and_tells),
 	    T(failed_init_is_repeated_inside_the_call),
+	    T(trace_ids_have_their_shape),
 	    T(short_calls_are_sent_ahead),
 	    T(calls_behind_a_long_one_are_taken_back),
 	    T(forgotten_callers_are_not_called),

@@ -233,7 +233,9 @@ static void add_context(
 	buf_puts(out, c->request_id);
 	ADD(out, "\",\"routeKey\":\"$default\",\"stage\":\"$default\",\"time\":\"");
 	buf_puts(out, time_text(c->now_ms));
-	buf_printf(out, "\",\"timeEpoch\":%" PRId64 "}", c->now_ms);
+	ADD(out, "\",\"timeEpoch\":");
+	buf_put_uint(out, (uint64_t)c->now_ms);
+	buf_putc(out, '}');
 }
 
 /* ---- body ---- */

@@ -102,7 +102,7 @@ describe('CreateFunction', () => {
 		'a VPC': [{ VpcConfig: { SubnetIds: ['subnet-1'], SecurityGroupIds: ['sg-1'] } }, /VPCs are not supported/],
 		'SnapStart': [{ SnapStart: { ApplyOn: 'PublishedVersions' } }, /SnapStart is not supported/],
 		'a dead-letter target': [{ DeadLetterConfig: { TargetArn: 'arn:aws:sqs:us-east-1:123456789012:q' } },
-			/Dead-letter targets are not supported/],
+			/The queue .* does not exist/],
 		'another account\'s role': [{ Role: role.replace('123456789012', '999999999999') },
 			/^Cross-account pass role is not allowed/],
 		'levels without JSON': [{ LoggingConfig: { LogFormat: 'Text', SystemLogLevel: 'WARN' } }, /need LogFormat JSON/],

@@ -88,7 +88,9 @@ static void on_timer(struct loop_timer *t)
 {
 	struct source_batch *b = container_of(t, struct source_batch, timer);
 
-	if (b->run->stopping || b->given_up)
+	if (b->looped)
+		end(b, BATCH_LOOPED);
+	else if (b->run->stopping || b->given_up)
 		end(b, BATCH_DROPPED);
 	else
 		attempt(b);
@@ -149,6 +151,20 @@ static struct buf copy_of(const struct buf *b)
 	return out;
 }
 
+/* Trying again is of no use: the kind of source gets rid of it, in the timer as above. */
+static void stop_loop(struct source_batch *b)
+{
+	struct source_run *r = b->run;
+
+	log_warn("%s: a record of %s went round in a loop and is stopped: see "
+		 "PutFunctionRecursionConfig",
+	    r->function_arn, r->arn);
+	source_run_result(r, "PROBLEM: The function is part of a recursive loop");
+	b->looped = true;
+	b->timer.on_due = on_timer;
+	loop_timer_set(r->sources->o.loop, &b->timer, 0);
+}
+
 static void start(struct source_batch *b, struct invoke_version *v)
 {
 	struct source_run *r = b->run;
@@ -158,10 +174,16 @@ static void start(struct source_batch *b, struct invoke_version *v)
 	    .payload = copy_of(&b->text),
 	    .done = on_done,
 	    .ctx = b};
+	enum invoke_refusal refusal;
 
 	memcpy(q.trace_id, b->trace_id, sizeof(q.trace_id));
-	if (invoke_start(r->sources->o.invoke, &q, &b->invocation) != INVOKE_ACCEPTED) {
+	refusal = invoke_start(r->sources->o.invoke, &q, &b->invocation);
+	if (refusal != INVOKE_ACCEPTED) {
 		b->invocation = NULL;
+		if (refusal == INVOKE_RECURSIVE) {
+			stop_loop(b);
+			return;
+		}
 		source_run_result(r, "PROBLEM: Function call was throttled");
 		hold(b);
 		return;

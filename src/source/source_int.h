@@ -41,6 +41,7 @@ enum batch_end {
 	BATCH_DONE,    /* the function took it, but for the records that are marked `failed` */
 	BATCH_FAILED,  /* the function failed */
 	BATCH_DROPPED, /* it never ran: the mapping stops */
+	BATCH_LOOPED,  /* nor shall it: its first record, whose trace it has, goes round a loop */
 };
 
 struct source_ops {
@@ -128,7 +129,7 @@ struct source_batch {
 	struct invocation *invocation; /* NULL: not running */
 	unsigned tries;                /* refusals in a row */
 	bool held;                     /* refused, waits to be tried again */
-	bool given_up;                 /* ends when the timer fires */
+	bool given_up, looped;         /* ends when the timer fires */
 	struct loop_timer timer;
 	void *user; /* the source's */
 };

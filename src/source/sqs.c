@@ -361,11 +361,11 @@ static void *start(struct source_run *r)
 	return q;
 }
 
-static void give_back(struct sqs *q, const struct source_batch *b)
+static void give_back(struct sqs *q, const struct source_batch *b, size_t first)
 {
 	struct queue *queue = queue_of(q);
 
-	for (size_t i = 0; queue && b && i < b->count; i++)
+	for (size_t i = first; queue && b && i < b->count; i++)
 		(void)queue_visibility(queue, str_from(b->records[i].handle), 0);
 }
 
@@ -380,7 +380,7 @@ static void stop_receiving(struct sqs *q)
 	if (q->receiving)
 		queue_receive_cancel(&q->receiver);
 	q->receiving = false;
-	give_back(q, q->open);
+	give_back(q, q->open, 0);
 	source_batch_free(take_ptr(q->open));
 	loop_timer_stop(loop_of(q), &q->timer);
 	loop_task_cancel(&q->again);
@@ -410,6 +410,21 @@ static void release(void *instance)
 	free(q);
 }
 
+/* Only the first message is known to be part of the loop. It becomes a dead letter as one that
+ * failed does, or disappears when the queue has no place for those. */
+static void end_loop(struct sqs *q, const struct source_batch *b)
+{
+	struct queue *queue = queue_of(q);
+	struct removal *d;
+
+	give_back(q, b, 1);
+	if (!queue || queue_settings(queue)->dead_letter_arn[0])
+		return;
+	d = removal_new(q);
+	removal_add(d, b->records[0].handle);
+	removal_start(d);
+}
+
 static void ended(void *instance, struct source_batch *b, enum batch_end end)
 {
 	struct sqs *q = instance;
@@ -422,7 +437,9 @@ static void ended(void *instance, struct source_batch *b, enum batch_end end)
 				removal_add(d, b->records[i].handle);
 		removal_start(d);
 	} else if (end == BATCH_DROPPED) {
-		give_back(q, b);
+		give_back(q, b, 0);
+	} else if (end == BATCH_LOOPED) {
+		end_loop(q, b);
 	}
 	source_batch_free(b);
 	if (q->run->stopping)

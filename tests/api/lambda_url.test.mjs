@@ -143,6 +143,13 @@ describe('what the client gets', () => {
 	});
 });
 
+test('a loop is refused, and said to be one', async () => {
+	const r = await ask('echo', '/', { headers: { 'X-Amzn-Trace-Id': 'Root=1-5759e988-bd862e3fe1be46a994272793;Lineage=32767:00000000:3' } });
+	assert.equal(r.status, 400);
+	assert.equal(r.headers['x-amzn-errortype'], 'RecursiveInvocationException');
+	assert.match(r.body.toString(), /recursive loop/);
+});
+
 test('CORS is done for the function', async () => {
 	const preflight = (Origin) => ask('answers', '/text', { method: 'OPTIONS', headers: { Origin, 'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'x-a' } });
 	const good = await preflight('https://a.example');

@@ -522,6 +522,38 @@ static void test_throttled(void **state)
 	assert_int_equal(the_queue.messages[1].visibility_ms, 0);
 }
 
+/* Only the message that brings the loop with it goes. */
+static void test_looped(void **state)
+{
+	(void)state;
+	refusal = INVOKE_RECURSIVE;
+	for (int i = 0; i < 3; i++)
+		put("x");
+	create("{\"BatchSize\":10}");
+	wait_deletions(3);
+	/* Each once it was the first: the others were given back. */
+	assert_int_equal(refused, 3);
+	assert_int_equal(the_queue.messages[0].receives, 1);
+	assert_int_equal(the_queue.messages[2].receives, 3);
+	assert_int_equal(invoked, 0);
+}
+
+/* The queue's own way of ending what fails is taken where there is one. */
+static void test_looped_dead_letter(void **state)
+{
+	(void)state;
+	refusal = INVOKE_RECURSIVE;
+	put("x");
+	snprintf(the_queue.settings.dead_letter_arn, sizeof(the_queue.settings.dead_letter_arn),
+	    "arn:aws:sqs:us-east-1:123456789012:dead");
+	create("{\"BatchSize\":1}");
+	turns(20);
+	the_queue.settings.dead_letter_arn[0] = '\0';
+	assert_int_equal(refused, 1);
+	assert_int_equal(deletions, 0);
+	assert_false(the_queue.messages[0].deleted);
+}
+
 static void test_function_away(void **state)
 {
 	(void)state;
@@ -666,6 +698,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_filter, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_partial, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_throttled, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_looped, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_looped_dead_letter, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_function_away, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_queue_away, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_concurrency, setup, teardown),

@@ -248,9 +248,7 @@ static void on_done(void *ctx, struct invoke_result *result)
 int lambda_throttled(struct call *c, enum invoke_refusal refusal, struct err *e)
 {
 	if (refusal == INVOKE_RECURSIVE)
-		return fail(e, LAMBDA_RECURSIVE_INVOCATION_EXCEPTION,
-		    "Lambda has detected the function being invoked in a recursive loop with "
-		    "other AWS resources and stopped your function's invocation.");
+		return fail(e, LAMBDA_RECURSIVE_INVOCATION_EXCEPTION, LAMBDA_LOOP_TEXT);
 	call_error_member(c, "Reason",
 	    refusal == INVOKE_RESERVED_FULL ? "ReservedFunctionConcurrentInvocationLimitExceeded"
 					    : "ConcurrentInvocationLimitExceeded");

@@ -26,6 +26,9 @@ int lambda_refuse_tenant(const char *tenant_id, struct err *e);
 int lambda_decode_context(struct call *c, const char *text, struct str *ret, struct err *e);
 /* The trace id that was sent, or a new one; the answer carries it, too. */
 void lambda_take_trace(struct call *c, char out[INVOKE_TRACE_SIZE]);
+#define LAMBDA_LOOP_TEXT                                                                     \
+	"Lambda has detected the function being invoked in a recursive loop with other AWS " \
+	"resources and stopped your function's invocation."
 int lambda_throttled(struct call *c, enum invoke_refusal refusal, struct err *e);
 /* INVOKE_NO_BOX, as an error. */
 int lambda_no_box(struct call *c, const struct invoke_result *result, struct err *e);

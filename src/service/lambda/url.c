@@ -6,6 +6,7 @@
 #include "aws/aws.h"
 #include "base/rand.h"
 #include "base/time.h"
+#include "service/lambda/invoke_int.h"
 #include "service/lambda/url_answer.h"
 #include "service/lambda/url_event.h"
 #include "service/lambda/url_int.h"
@@ -258,7 +259,10 @@ static void start(struct lambda *l, struct url_call *u, const struct url_route *
 	c.trace_id = q.trace_id;
 	url_event_build(&q.payload, r, &c);
 	refusal = invoke_start(url_config_invoke(l), &q, &u->invocation);
-	if (refusal != INVOKE_ACCEPTED)
+	if (refusal == INVOKE_RECURSIVE)
+		url_reply_message(
+		    r, 400, "RecursiveInvocationException", LAMBDA_LOOP_TEXT, u->request_id);
+	else if (refusal != INVOKE_ACCEPTED)
 		url_reply_message(
 		    r, 429, "TooManyRequestsException", "Rate Exceeded.", u->request_id);
 }

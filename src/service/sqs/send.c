@@ -4,6 +4,7 @@
 #include "service/sqs/sqs_int.h"
 
 #define NAME_MAX_LEN 256
+#define TRACE_INHERITED_MAX 256
 
 /* ---- contents ---- */
 
@@ -114,6 +115,15 @@ static int take_attributes(struct call *c, const struct sqs_message_body_attribu
 	return r;
 }
 
+/* Who sends may be a function: then its trace goes on with the message. */
+static void inherit_trace(const struct call *c, struct queue_message *m)
+{
+	struct str header = http_header(c->http, "x-amzn-trace-id");
+
+	if (!m->trace.len && header.len && header.len <= TRACE_INHERITED_MAX && utf8_valid(header))
+		m->trace = header;
+}
+
 static int take_trace(
     const struct sqs_message_body_system_attribute_map *map, struct queue_message *m, struct err *e)
 {
@@ -182,6 +192,7 @@ static int read_message(struct call *c, const struct queue *q,
 		r = take_attributes(c, in->message_attributes, ret, e);
 	if (r == 0)
 		r = take_trace(in->message_system_attributes, ret, e);
+	inherit_trace(c, ret);
 	if (r == 0)
 		r = check_id(in->message_group_id, "MessageGroupId", e);
 	if (r == 0)
@@ -242,7 +253,8 @@ int sqs_send_message(struct call *c, const struct sqs_send_message_in *in,
 	out->message_id = call_str(c, sent.id);
 	out->md5_of_message_body = call_str(c, sent.md5);
 	out->md5_of_message_attributes = present(c, sent.attributes_md5);
-	out->md5_of_message_system_attributes = present(c, sent.trace_md5);
+	if (in->message_system_attributes)
+		out->md5_of_message_system_attributes = present(c, sent.trace_md5);
 	out->sequence_number = present(c, sent.sequence);
 	return batch_commit(b);
 }
@@ -309,7 +321,8 @@ int sqs_send_message_batch(struct call *c, const struct sqs_send_message_batch_i
 		    .message_id = call_str(c, sent.id),
 		    .md5_of_message_body = call_str(c, sent.md5),
 		    .md5_of_message_attributes = present(c, sent.attributes_md5),
-		    .md5_of_message_system_attributes = present(c, sent.trace_md5),
+		    .md5_of_message_system_attributes =
+			entry->message_system_attributes ? present(c, sent.trace_md5) : NULL,
 		    .sequence_number = present(c, sent.sequence)};
 	}
 	list->items = done;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { CloudWatchLogsClient, FilterLogEventsCommand } from '@aws-sdk/client-cloudwatch-logs';
 import * as L from '@aws-sdk/client-lambda';
+import * as S from '@aws-sdk/client-s3';
 import { rejects, startServer } from './server.mjs';
 import { node, python } from './zip.mjs';
 
@@ -167,6 +168,23 @@ describe('destinations', () => {
 		assert.equal((await lines('fails', 'TRIED')).length, 3);
 		await sleep(300);
 		assert.equal((await records('sink', r.$metadata.requestId)).length, 1);
+	});
+
+	test('may be a bucket', async () => {
+		const s3 = new S.S3Client({ ...server.client(), forcePathStyle: true });
+		await rejects(put('fails', { DestinationConfig: { OnFailure: { Destination: 'arn:aws:s3:::records' } } }), bad, /bucket/);
+		await s3.send(new S.CreateBucketCommand({ Bucket: 'records' }));
+		await create('stores', python(fails));
+		await put('stores', { MaximumRetryAttempts: 0, DestinationConfig: { OnFailure: { Destination: 'arn:aws:s3:::records' } } });
+		const r = await event('stores', '{"a":1}');
+		const object = await wait('an object', async () => (await s3.send(new S.ListObjectsV2Command({ Bucket: 'records' }))).Contents?.[0]);
+		assert.match(object.Key, /^aws\/lambda\/async\/stores\/\d{4}\/\d\d\/\d\d\/\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d-[0-9a-f-]{36}$/);
+		const got = await s3.send(new S.GetObjectCommand({ Bucket: 'records', Key: object.Key }));
+		assert.equal(got.ContentType, 'application/json');
+		const told = JSON.parse(await got.Body.transformToString());
+		assert.equal(told.requestContext.requestId, r.$metadata.requestId);
+		assert.deepEqual(told.requestPayload, { a: 1 });
+		assert.equal(told.responsePayload.errorMessage, 'no good');
 	});
 
 	test('as the alias has it that was invoked', async () => {

@@ -18,6 +18,7 @@
 #include "gen/logs.h"
 #include "gen/s3.h"
 #include "gen/sqs.h"
+#include "gen/ssm.h"
 #include "gen/sts.h"
 #include "http/http.h"
 #include "invoke/invoke.h"
@@ -29,6 +30,7 @@
 #include "service/logs/service.h"
 #include "service/s3/s3.h"
 #include "service/sqs/sqs.h"
+#include "service/ssm/ssm.h"
 #include "service/sts/sts.h"
 #include "source/source.h"
 #include "spawn/core_fds.h"
@@ -248,6 +250,15 @@ static int open_services(struct core *c, struct err *e)
 	return open_s3(c, e);
 }
 
+static int open_secrets(struct core *c, struct err *e)
+{
+	c->ssm = ssm_open(c->store, c->auth, e);
+	if (!c->ssm)
+		return -EIO;
+	aws_service_add(c->aws, &ssm_service, c->ssm);
+	return 0;
+}
+
 /* The address that clients use: of the first listener. */
 static int find_url(struct core *c, struct err *e)
 {
@@ -311,6 +322,8 @@ int core_open(struct core *c, struct err *e)
 	r = open_invoke(c, e);
 	if (r == 0)
 		r = open_services(c, e);
+	if (r == 0)
+		r = open_secrets(c, e);
 	if (r == 0)
 		r = open_sources(c, e);
 	if (r == 0)

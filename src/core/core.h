@@ -18,6 +18,7 @@ struct core {
 	struct invoke *invoke;
 	struct queues *queues;
 	struct sqs *sqs;
+	struct ssm *ssm;
 	struct targets *targets;
 	struct sources *sources;
 	struct lambda *lambda;

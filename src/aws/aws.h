@@ -160,6 +160,8 @@ struct str call_body_trailer(const struct call *c, const char *name);
 /* Instead of call_reply(c, 0, NULL), or before returning 0: the streaming payload member of `out`
  * is this piece of a file. fd becomes the engine's, in any case. */
 void call_reply_file(struct call *c, int fd, uint64_t offset, uint64_t length);
+/* The same of several files in a row, length bytes altogether; p becomes the engine's. */
+void call_reply_pieces(struct call *c, struct http_pieces *p, uint64_t length);
 /* Answer with this status instead of the model's: 206. Errors, 304 and 412 too, go by fail(). */
 void call_status(struct call *c, unsigned status);
 /* Instead of call_reply(c, 0, NULL), or before returning 0: this body, whatever the model says

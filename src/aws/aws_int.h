@@ -84,6 +84,7 @@ struct aws_answer {
 	bool has_file, has_text;
 	int fd;
 	uint64_t offset, length;
+	struct http_pieces *pieces; /* instead of the file, or NULL */
 	const char *content_type;
 	struct str text;
 };

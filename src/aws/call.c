@@ -180,6 +180,15 @@ void call_reply_file(struct call *c, int fd, uint64_t offset, uint64_t length)
 	settle(q);
 }
 
+void call_reply_pieces(struct call *c, struct http_pieces *p, uint64_t length)
+{
+	struct aws_request *q = aws_request_of(c);
+
+	q->answer.pieces = p;
+	q->answer.length = length;
+	settle(q);
+}
+
 void call_reply_text(struct call *c, unsigned status, const char *content_type, struct str text)
 {
 	struct aws_request *q = aws_request_of(c);

@@ -55,6 +55,8 @@ void aws_request_free(struct aws_request *q)
 		*q->alive = false;
 	if (q->answer.has_file)
 		close(q->answer.fd);
+	if (q->answer.pieces)
+		q->answer.pieces->free(q->answer.pieces);
 	aws_stream_done(q);
 	sigv4_hash_free(q->hash);
 	buf_done(&q->body);
@@ -221,7 +223,8 @@ static void run(struct aws_request *q)
 	int r = q->call.op ? run_op(q, &e) : run_other(q, &e);
 
 	if (r != CALL_PENDING) {
-		check((!q->early || q->answer.has_file || q->answer.has_text) && r <= 0);
+		check((!q->early || q->answer.has_file || q->answer.pieces || q->answer.has_text) &&
+		      r <= 0);
 		settle(q, r, &e);
 		return;
 	}

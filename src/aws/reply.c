@@ -221,9 +221,13 @@ static void send_file(
 
 	q->http = NULL;
 	r->user = NULL;
+	if (q->answer.pieces)
+		http_reply_pieces(
+		    r, status, headers, count, take_ptr(q->answer.pieces), q->answer.length);
+	else
+		http_reply_file(
+		    r, status, headers, count, q->answer.fd, q->answer.offset, q->answer.length);
 	q->answer.has_file = false;
-	http_reply_file(
-	    r, status, headers, count, q->answer.fd, q->answer.offset, q->answer.length);
 	aws_request_free(q);
 }
 
@@ -262,7 +266,7 @@ void aws_reply_result(struct aws_request *q)
 	const int64_t *length = head_length(q);
 	struct str body = STR_NULL;
 
-	if (q->answer.has_file) {
+	if (q->answer.has_file || q->answer.pieces) {
 		send_file(q, status, headers, count);
 		return;
 	}

@@ -211,7 +211,17 @@ static int open_s3(struct core *c, struct err *e)
 		return -EIO;
 	aws_service_add(c->aws, &s3_service, c->s3);
 	aws_service_add_hooks(c->aws, &s3_service, &s3_hooks);
+	s3_target_add(c->s3, c->targets);
 	return 0;
+}
+
+static void load_object(void *ctx, const char *account, const char *bucket, const char *key,
+    const char *version, size_t limit,
+    void (*done)(void *arg, int result, struct str data, const char *text), void *arg)
+{
+	struct core *c = ctx;
+
+	s3_object_load(c->s3, account, bucket, key, version, limit, done, arg);
 }
 
 static int open_services(struct core *c, struct err *e)
@@ -228,10 +238,14 @@ static int open_services(struct core *c, struct err *e)
 	    .targets = c->targets,
 	    .boxes = c->boxes,
 	    .url = c->url,
-	    .code_dir = code};
+	    .code_dir = code,
+	    .load_object = load_object,
+	    .object_ctx = c};
 
 	snprintf(code, sizeof(code), "%s/code", c->config.data);
 	c->aws = aws_new(c->loop, &config);
+	if (open_s3(c, e) < 0)
+		return -EIO;
 	c->iam = iam_open(c->store, c->auth, e);
 	c->lambda = c->iam ? lambda_open(&lambda, e) : NULL;
 	if (!c->lambda)
@@ -247,7 +261,7 @@ static int open_services(struct core *c, struct err *e)
 	aws_service_add(c->aws, &sqs_service, c->sqs);
 	aws_service_add(c->aws, &sts_service, c->sts);
 	aws_service_add(c->aws, &iam_service, c->iam);
-	return open_s3(c, e);
+	return 0;
 }
 
 static int open_secrets(struct core *c, struct err *e)

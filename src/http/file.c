@@ -12,10 +12,19 @@
 #define FILE_TURN (1u << 20) /* bytes of a file sent per turn */
 #define SMALL_MAX 16384      /* copying these is cheaper than a system call more */
 
+void conn_file_done(struct http_conn *c)
+{
+	if (c->file >= 0)
+		close(take_fd(&c->file));
+	if (c->pieces) {
+		c->pieces->free(c->pieces);
+		c->pieces = NULL;
+	}
+}
+
 static void end(struct http_conn *c, bool whole)
 {
-	close(c->file);
-	c->file = -1;
+	conn_file_done(c);
 	if (whole)
 		conn_answered(c);
 	else
@@ -49,15 +58,33 @@ static bool send_share(struct http_conn *c)
 	return true;
 }
 
+/* Go to the next file when one is all sent. */
+static bool next_piece(struct http_conn *c)
+{
+	int r;
+
+	if (c->file_left || !c->pieces_left)
+		return true;
+	if (c->file >= 0)
+		close(take_fd(&c->file));
+	r = c->pieces->next(c->pieces, &c->file, &c->file_offset, &c->file_left);
+	if (r < 0 || c->file_left == 0)
+		return false;
+	if (c->file_left > c->pieces_left)
+		c->file_left = c->pieces_left;
+	c->pieces_left -= c->file_left;
+	return true;
+}
+
 void conn_file_send(struct http_conn *c)
 {
-	bool fine = !c->broken;
+	bool fine = !c->broken && next_piece(c);
 
 	if (fine && !buf_len(&c->out)) {
 		c->blocked = false;
 		fine = send_share(c);
 	}
-	if (!fine || !c->file_left) {
+	if (!fine || (!c->file_left && !c->pieces_left)) {
 		end(c, fine);
 		return;
 	}
@@ -108,6 +135,33 @@ void http_reply_file(struct http_request *r, unsigned status, const struct http_
 	}
 	c->file_offset = offset;
 	c->file_left = length;
+	conn_send_more(c, buf_str(b));
+	conn_file_send(c);
+}
+
+void http_reply_pieces(struct http_request *r, unsigned status, const struct http_header *headers,
+    size_t header_count, struct http_pieces *p, uint64_t length)
+{
+	struct http_conn *c = conn_to_answer(r);
+	struct buf *b;
+
+	check(length <= INT64_MAX);
+	status = conn_final_status(status);
+	c->keep = r->keep_alive && !c->body_unread && conn_can_continue(c);
+	b = conn_put_head(c, status, headers, header_count,
+	    status == 204 || status == 304 ? HTTP_NO_LENGTH : (int64_t)length);
+	if (conn_answer_has_no_body(c, status))
+		length = 0;
+	conn_drop_request(c);
+	c->phase = CONN_FILE;
+	c->pieces = p;
+	c->pieces_left = length;
+	c->file_left = 0;
+	if (length == 0) {
+		conn_send(c, buf_str(b), STR_NULL);
+		end(c, true);
+		return;
+	}
 	conn_send_more(c, buf_str(b));
 	conn_file_send(c);
 }

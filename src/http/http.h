@@ -128,6 +128,19 @@ void http_reply(struct http_request *r, unsigned status, const struct http_heade
 void http_reply_file(struct http_request *r, unsigned status, const struct http_header *headers,
     size_t header_count, int fd, uint64_t offset, uint64_t length);
 
+/* The same of several files in a row: an object that was uploaded in parts. Each is opened when its
+ * turn comes, so that ten thousand cost one descriptor. */
+struct http_pieces {
+	/* The next one: 0 and a regular file, which becomes the server's; or -errno, which breaks
+	 * the connection. */
+	int (*next)(
+	    struct http_pieces *p, int *ret_fd, uint64_t *ret_offset, uint64_t *ret_length);
+	void (*free)(struct http_pieces *p); /* at the end, in any case */
+};
+/* length bytes altogether. */
+void http_reply_pieces(struct http_request *r, unsigned status, const struct http_header *headers,
+    size_t header_count, struct http_pieces *p, uint64_t length);
+
 /* Answer as a stream: chunked when length is negative (close-delimited for HTTP/1.0). data() never
  * blocks; it returns how many bytes wait to be sent, so that a producer can pause; on_drain is
  * called when fewer than 64 KiB wait again, after data() has returned that much or more (may be

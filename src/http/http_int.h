@@ -103,6 +103,8 @@ struct http_conn {
 	uint64_t stream_left;
 	int file; /* being sent, from file_offset on; -1: none */
 	uint64_t file_offset, file_left;
+	struct http_pieces *pieces; /* that follow; NULL: none */
+	uint64_t pieces_left;       /* bytes of them */
 	void (*on_drain)(struct http_request *r);
 
 	int64_t deadline_ns; /* 0: none. The timer may come earlier, and is then set again. */
@@ -167,6 +169,7 @@ void conn_body_unlend(struct http_conn *c);
 int64_t conn_body_patience(const struct http_conn *c, int64_t usual_ns);
 
 /* file.c */
+void conn_file_done(struct http_conn *c); /* close what is being sent; harmless when nothing is */
 
 /* Send on, or end the answer. */
 void conn_file_send(struct http_conn *c);

@@ -138,8 +138,7 @@ void conn_close(struct http_conn *c)
 		loop_timer_stop(c->server->loop, &c->timer);
 		loop_task_cancel(&c->task);
 		close(c->io.fd);
-		if (c->file >= 0)
-			close(c->file);
+		conn_file_done(c);
 		list_remove(&c->node);
 		c->server->connections--;
 	}

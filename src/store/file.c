@@ -383,6 +383,46 @@ static void start_removal(struct removal *m)
 	loop_work_start(m->store->loop, &m->work);
 }
 
+/* ---- files that are being read ---- */
+
+struct held {
+	unsigned count;
+	bool doomed; /* dropped for good: the last one out removes it */
+};
+
+static struct str held_key(const uint64_t *id)
+{
+	return (struct str){(const char *)id, sizeof(*id)};
+}
+
+void store_files_hold(struct store *s, const struct store_extent *extents, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct held *h = map_get(&s->held, held_key(&extents[i].file));
+
+		if (!h) {
+			h = xcalloc(1, sizeof(*h));
+			map_put(&s->held, held_key(&extents[i].file), h);
+		}
+		h->count++;
+	}
+}
+
+void store_files_release(struct store *s, const struct store_extent *extents, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct held *h = map_get(&s->held, held_key(&extents[i].file));
+
+		check(h);
+		if (--h->count)
+			continue;
+		if (h->doomed)
+			store_file_forget(s, extents[i].file);
+		map_remove(&s->held, held_key(&extents[i].file));
+		free(h);
+	}
+}
+
 void files_dropped(struct store *s, const struct store_op *ops)
 {
 	struct removal *m;
@@ -393,9 +433,15 @@ void files_dropped(struct store *s, const struct store_op *ops)
 	if (!n)
 		return;
 	m = removal_new(s, n);
-	for (const struct store_op *o = ops; o; o = o->next)
-		if (o->gone)
-			m->ids[m->count++] = (uint64_t)o->number;
+	for (const struct store_op *o = ops; o; o = o->next) {
+		uint64_t id = (uint64_t)o->number;
+		struct held *h = o->gone ? map_get(&s->held, held_key(&id)) : NULL;
+
+		if (h)
+			h->doomed = true;
+		else if (o->gone)
+			m->ids[m->count++] = id;
+	}
 	start_removal(m);
 }
 

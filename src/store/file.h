@@ -69,6 +69,11 @@ void store_file_drop(struct store_write *w, uint64_t id);
 /* Remove a sealed file that was never kept (its write failed). */
 void store_file_forget(struct store *s, uint64_t id);
 
+/* Files that are being read piece by piece stay until the last release, even when they are dropped
+ * for good meanwhile. Loop thread. */
+void store_files_hold(struct store *s, const struct store_extent *extents, size_t count);
+void store_files_release(struct store *s, const struct store_extent *extents, size_t count);
+
 /* A descriptor of the caller's for reading, or -errno. Any thread. */
 int store_file_open(struct store *s, uint64_t id);
 /* Read up to len bytes from `offset` on of the sequence of pieces into data. Blocking: on workers.

@@ -234,6 +234,9 @@ void store_commit(struct store *s, struct store_write *w)
 static void free_store(struct store *s)
 {
 	readers_close(s);
+	map_for_each (&s->held, entry)
+		free(entry->value);
+	map_done(&s->held);
 	sqlite3_close(s->reader);
 	base_closep(&s->blobs);
 	base_closep(&s->files);

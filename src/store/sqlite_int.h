@@ -9,6 +9,7 @@
 #include <sqlite3.h>
 
 #include "base/list.h"
+#include "base/map.h"
 #include "store/store.h"
 
 enum op_kind {
@@ -90,6 +91,7 @@ struct store {
 	sqlite3 *reader;
 	struct list readers;   /* read_lock: idle ones, see read.c */
 	unsigned idle_readers; /* read_lock */
+	struct map held;       /* loop thread: id -> struct held, see file.c */
 	struct loop_work sweep;
 	unsigned sweep_next; /* directory */
 	unsigned jobs;       /* loop thread: under way on workers */

@@ -66,5 +66,8 @@ void s3_object_put(struct s3 *s, const char *account, const char *bucket, const 
     const char *content_type, struct str body, const char *lineage,
     void (*done)(void *ctx, int result, const char *text), void *ctx);
 
+/* Buckets as targets: records of events become objects. */
+void s3_target_add(struct s3 *s, struct targets *t);
+
 /* For permission and existence checks: 0, -ENOENT, or -EACCES when another account owns it. */
 int s3_bucket_check(struct s3 *s, const char *account, const char *bucket);

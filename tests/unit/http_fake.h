@@ -82,6 +82,25 @@ void http_reply_file(struct http_request *r, unsigned status, const struct http_
 	close(fd);
 }
 
+void http_reply_pieces(struct http_request *r, unsigned status, const struct http_header *headers,
+    size_t header_count, struct http_pieces *p, uint64_t length)
+{
+	char *out = buf_reserve(&answer.body, length + 1);
+	uint64_t offset, piece, done = 0;
+	int fd;
+
+	(void)r;
+	keep_head(status, headers, header_count);
+	for (; done < length; done += piece) {
+		check(p->next(p, &fd, &offset, &piece) == 0 && piece <= length - done);
+		check(pread(fd, out + done, piece, (off_t)offset) == (ssize_t)piece);
+		close(fd);
+	}
+	p->free(p);
+	out[length] = '\0';
+	buf_commit(&answer.body, length + 1);
+}
+
 void http_request_pause(struct http_request *r)
 {
 	(void)r;

@@ -10,8 +10,10 @@
 #define READ_SIZE 4096
 #define SKIP_MAX 65536      /* longest rest of a body worth reading to keep a connection */
 #define KEEP_CAPACITY 65536 /* buffers larger than this are not kept between requests */
-#define DRAIN_MS 2000
-#define DRAIN_MAX (16u << 20) /* of what is still being sent, bytes taken until then */
+/* After a refusal, of what is still being sent: many a client looks for the answer only when it has
+ * sent all of it, however long that is. */
+#define DRAIN_MS 10000
+#define DRAIN_MAX (256u << 20)
 #define BODY_LIMIT_DEFAULT (1u << 20)
 
 static void begin_closing(struct http_conn *c, bool linger);
@@ -345,7 +347,7 @@ ssize_t conn_receive_into(struct http_conn *c, struct buf *b, size_t want)
 
 ssize_t conn_discard(struct http_conn *c, size_t size)
 {
-	char nowhere[16384];
+	char nowhere[65536];
 
 	return conn_receive(c, nowhere, min_size(size, sizeof(nowhere)));
 }

@@ -42,7 +42,14 @@ class Server(lab.Server):
         self.data = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-fault-"))
         self.dir = pathlib.Path(self.directory or self.data / "d")
         self.log = open(self.data / "log", "a")
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            self.log.close()
+            shutil.rmtree(self.data, ignore_errors=True)
+            raise
         return self
 
     def start(self):
@@ -343,12 +350,8 @@ class Case(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(*cls.options)
-        cls.server.__enter__()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.__exit__()
+        # As a clean-up of the class it is also stopped when the rest of a setUpClass fails.
+        cls.server = cls.enterClassContext(Server(*cls.options))
 
     def tearDown(self):
         # Whatever a test did, the server is there for the next.

@@ -413,17 +413,23 @@ static void take_spec(
 }
 
 #define BEGUN_PER_CPU 2
+#define STARTING_PER_CPU 8 /* from so many on that are not ready yet, the next come more slowly */
 
 bool boxes_may_start(struct boxes *bs, const struct box_spec *spec)
 {
 	const unsigned most = BEGUN_PER_CPU * spawn_hello(bs->spawn)->cpus;
-	int64_t now = loop_now_ns(bs->loop);
-	unsigned young = 0;
+	const unsigned many = STARTING_PER_CPU * spawn_hello(bs->spawn)->cpus;
+	int64_t since_ns = loop_now_ns(bs->loop) - BEGUN_NS;
+	unsigned young = 0, starting = 0;
 
 	if (spec->program->framed && !spec->fresh && pool_has(bs, spec->program))
 		return true;
+	list_for_each (n, &bs->begun)
+		starting++;
+	if (starting > many)
+		since_ns -= BEGUN_NS * (starting - many) / many;
 	list_for_each (n, &bs->begun) {
-		if (list_entry(n, struct box, begun_node)->begun_ns < now - BEGUN_NS)
+		if (list_entry(n, struct box, begun_node)->begun_ns < since_ns)
 			break;
 		if (++young >= most)
 			return false;

@@ -14,7 +14,7 @@
 #include "invoke/async_int.h"
 
 /* Events under way at once: few at first, so that a flood of short ones does not start a box for
- * each; doubled as long as they take longer than a tick each. */
+ * each; doubled as long as they take longer than a tick each, not for want of boxes. */
 #define ACTIVE_MIN 32
 #define ACTIVE_MAX 512
 #define PACE_NS (100 * (int64_t)1000000)
@@ -161,11 +161,25 @@ static void watch_pace(struct async *a)
 		loop_timer_set(a->iv->o.loop, &a->pace, PACE_NS);
 }
 
+/* Most of those under way have no box yet: then it is boxes that are slow, not the functions. More
+ * events would only have more boxes start, and those take longer the more there are. */
+static bool boxes_are_slow(const struct async *a)
+{
+	unsigned waiting = 0;
+
+	list_for_each (n, &a->iv->versions)
+		waiting += list_entry(n, struct invoke_version, node)->waiting_count;
+	return waiting > a->running / 2;
+}
+
 static void on_pace(struct loop_timer *t)
 {
 	struct async *a = container_of(t, struct async, pace);
 
-	if (a->backlog && a->finished < a->limit && a->limit < ACTIVE_MAX) {
+	if (boxes_are_slow(a)) {
+		if (a->limit > ACTIVE_MIN)
+			a->limit /= 2;
+	} else if (a->backlog && a->finished < a->limit && a->limit < ACTIVE_MAX) {
 		a->limit *= 2;
 		look_again(a);
 	}

@@ -40,6 +40,9 @@ bool box_is_frozen(const struct box *b)
 static void disconnect(struct box *b)
 {
 	output_close(b);
+	extensions_gone(b);
+	runtime_free(b->beside);
+	b->beside = NULL;
 	runtime_free(b->runtime);
 	b->runtime = NULL;
 	if (b->endpoint)
@@ -115,6 +118,15 @@ static void on_ready(void *ctx)
 		box_fail(b, "the runtime spoke out of turn");
 		return;
 	}
+	if (b->extensions && extensions_wait(b))
+		return;
+	box_ready(b);
+}
+
+void box_ready(struct box *b)
+{
+	if (b->beside)
+		runtime_api_init_done(b->beside);
 	b->state = BOX_READY;
 	list_remove(&b->begun_node);
 	pool_schedule(b->owner);
@@ -177,6 +189,7 @@ const struct runtime_handler box_runtime_handler = {
     .on_stream = on_stream,
     .on_piece = on_piece,
     .on_answer = on_answer,
+    .on_extensions = extensions_moved,
     .on_taken_back = on_taken_back,
     .on_broken = on_broken,
 };
@@ -196,18 +209,35 @@ static uint64_t read_oom_kills(struct box *b)
 	return at ? strtoull(at + strlen("oom_kill "), NULL, 10) : 0;
 }
 
-static int begin(struct box *b)
+/* The runtime; a pre-started interpreter is there and waits. */
+int box_launch(struct box *b)
 {
 	const struct box_spec *s = &b->spec;
+	int r = 0;
 
+	if (b->runtime && s->program->framed)
+		runtime_init(b->runtime, s->init_json);
+	else
+		r = start_program(b, s->program->argv, s->env, s->env_count);
+	start_no_more(b);
+	return r;
+}
+
+/* Only layers bring extensions. */
+static int begin(struct box *b)
+{
 	b->state = BOX_INITIALISING;
 	b->init_started_ns = time_mono_ns();
-	return start_program(b, s->program->argv, s->env, s->env_count);
+	b->enrolling = b->spec.assignment.layer_count > 0;
+	return b->enrolling ? start_extensions(b) : box_launch(b);
 }
 
 static void restart(struct box *b)
 {
 	output_close(b);
+	extensions_gone(b);
+	if (b->beside)
+		runtime_api_reset(b->beside);
 	if (b->program->framed) {
 		runtime_free(b->runtime);
 		b->runtime = NULL;
@@ -263,7 +293,13 @@ static void on_control(struct loop_io *io, uint32_t events)
 		box_fail(b, "the box ended");
 		return;
 	}
-	if (r.kind == INIT_EXITED)
+	if (r.kind == INIT_BEGUN)
+		extensions_begun(b, (unsigned)r.status);
+	else if (r.tag && r.kind == INIT_EXITED)
+		extension_exited(b, r.status);
+	else if (r.tag && r.kind == INIT_FAILED)
+		extension_failed(b, r.status);
+	else if (r.kind == INIT_EXITED)
 		on_exited(b, r.status);
 	else if (r.kind == INIT_FAILED)
 		on_exec_failed(b, r.status);
@@ -363,12 +399,6 @@ void box_assigned(struct box *b, int result, const char *why)
 		return;
 	}
 	b->oom_kills = read_oom_kills(b);
-	if (b->was_warm) {
-		b->state = BOX_INITIALISING;
-		b->init_started_ns = time_mono_ns();
-		runtime_init(b->runtime, b->spec.init_json);
-		return;
-	}
 	b->program = b->spec.program;
 	if (!b->program->framed)
 		r = init_http(b);
@@ -483,10 +513,23 @@ void box_freeze(struct box *b)
 	b->frozen = write(b->fds[WIRE_FD_FREEZE], text.ptr, text.len) == (ssize_t)text.len;
 }
 
+bool box_retire(struct box *b, const char *reason, int64_t deadline_ms)
+{
+	if (b->state != BOX_READY || !b->extensions)
+		return false;
+	if (b->frozen)
+		thaw(b);
+	(void)start_order(b, INIT_TERM); /* the runtime may say good-bye, too */
+	b->retiring = runtime_api_shutdown(b->beside ? b->beside : b->runtime, reason, deadline_ms);
+	return b->retiring;
+}
+
 void box_send(struct box *b, const struct runtime_event *ev)
 {
 	if (b->frozen)
 		thaw(b);
+	if (b->beside && b->extensions)
+		runtime_api_tell(b->beside, ev);
 	runtime_send(b->runtime, ev);
 }
 

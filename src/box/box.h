@@ -70,6 +70,11 @@ struct box_handler {
 	/* The program is not there (ENOENT), lacks what its first line or its linking asks for
 	 * (ELIBACC), or cannot be run for another reason. Otherwise as on_exit. */
 	void (*on_no_program)(struct box *b, int errnum);
+	/* After box_send(): all extensions have asked for their next event. After box_retire():
+	 * they have ended. */
+	void (*on_settled)(struct box *b);
+	/* An extension has ended or could not be started. Otherwise as on_exit. */
+	void (*on_extension_lost)(struct box *b, const char *type, const char *why);
 	/* The box cannot go on (could not be made, assigned, or broke the protocol). It is being
 	 * removed; b is invalid after this returns. */
 	void (*on_dead)(struct box *b, const char *why);
@@ -98,6 +103,15 @@ void box_restart(struct box *b);
 
 /* An event for a box that is ready; thaws it if need be. Framed programs take several. */
 void box_send(struct box *b, const struct runtime_event *ev);
+/* Is nobody at work for the last event but, perhaps, the runtime? Always true without extensions.
+ */
+bool box_settled(const struct box *b);
+/* Extensions that have registered; their names and "INVOKE,SHUTDOWN" or less. */
+size_t box_extension_count(const struct box *b);
+const char *box_extension(const struct box *b, size_t i, const char **ret_events);
+/* Tell the extensions of a box that is ready and has nothing to do that it ends. True if they
+ * deserve the time until deadline_ms (wall time): on_settled may come earlier. */
+bool box_retire(struct box *b, const char *reason, int64_t deadline_ms);
 /* The pieces of a stream wait, and so does the program that writes them; see runtime_pause(). */
 void box_pause(struct box *b, bool paused);
 /* Have back what its program has not read of the events sent to it. False when it

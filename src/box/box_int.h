@@ -27,7 +27,10 @@ struct box {
 	uint32_t slot, generation;
 	enum box_state state;
 	bool was_warm, frozen, has_spec;
-	bool restart; /* start the program as soon as all has gone */
+	bool enrolling;  /* its extensions have to register before the runtime starts */
+	bool retiring;   /* box_retire() was told: nothing more is sent */
+	bool said_ready; /* the runtime did, the extensions have not yet */
+	bool restart;    /* start the program as soon as all has gone */
 
 	int fds[WIRE_FD_COUNT];
 	struct loop_io control;
@@ -35,7 +38,10 @@ struct box {
 	struct loop_timer output_timer; /* set while it is not read: the budget is spent */
 	int64_t output_budget, output_filled_ns, output_told_ns;
 	bool output_midline;
+	int output_end; /* the other end of the pipe, while more programs may get it; or -1 */
 	struct runtime *runtime;
+	struct runtime *beside; /* framed, and there are extensions: their API */
+	unsigned extensions;    /* running, of those that box-init started */
 	void *endpoint;
 
 	const struct box_program *program; /* what runs or waits in it; NULL while blank */
@@ -109,3 +115,23 @@ void output_drain_last(struct box *b); /* its program has ended */
 /* start.c */
 int start_program(struct box *b, const char *const *argv, struct str env, uint32_t env_count);
 int start_order(struct box *b, enum init_kind kind);
+int start_extensions(struct box *b);
+/* No other program gets the output pipe. */
+void start_no_more(struct box *b);
+
+/* extension.c */
+/* box-init has started so many. */
+void extensions_begun(struct box *b, unsigned count);
+/* One of them has ended, or has not begun. */
+void extension_exited(struct box *b, int status);
+void extension_failed(struct box *b, int errnum);
+/* The API's word, as of struct runtime_handler. */
+void extensions_moved(void *ctx);
+/* The runtime is ready: are its extensions? If not, box_ready() follows. */
+bool extensions_wait(struct box *b);
+/* All has been killed, or goes. */
+void extensions_gone(struct box *b);
+
+/* box.c: on from where it waited for extensions */
+int box_launch(struct box *b);
+void box_ready(struct box *b);

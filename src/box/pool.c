@@ -62,7 +62,7 @@ struct box *pool_new_box(struct boxes *bs)
 	b->slot = slot;
 	b->generation = ++bs->generation;
 	b->state = BOX_MAKING;
-	b->control.fd = b->output.fd = -1;
+	b->control.fd = b->output.fd = b->output_end = -1;
 	for (size_t i = 0; i < WIRE_FD_COUNT; i++)
 		b->fds[i] = -1;
 	list_init(&b->pool_node);

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "init/extension.h"
 #include "init/notify.h"
 #include "init/record.h"
 
@@ -146,16 +147,33 @@ static int start(const int *fds, size_t count, pid_t *ret_pid)
 	return exec_errno;
 }
 
-static void on_start(const int *fds, size_t count)
+static void on_start(const int *fds, size_t count, uint32_t tag)
 {
 	struct program *p = find(0);
 	pid_t pid = 0;
 	int failed = p ? start(fds, count, &pid) : EAGAIN;
 
 	if (failed)
-		tell(INIT_FAILED, record.tag, 0, failed);
+		tell(INIT_FAILED, tag, 0, failed);
 	else
-		*p = (struct program){pid, record.tag};
+		*p = (struct program){pid, tag};
+}
+
+static void on_extensions(const int *fds, size_t count)
+{
+	static char paths[INIT_EXTENSIONS_MAX][EXTENSION_PATH_SIZE];
+	char *argv[2] = {NULL, NULL};
+	int n = extension_list(INIT_EXTENSION_DIR, paths);
+
+	if (n < 0)
+		tell(INIT_FAILED, record.tag, 0, -n);
+	words.argv = argv;
+	for (int i = 0; i < n; i++) {
+		argv[0] = paths[i];
+		on_start(fds, count < 1 ? 0 : 1, record.tag + (uint32_t)i);
+	}
+	words.argv = NULL;
+	tell(INIT_BEGUN, record.tag, 0, n < 0 ? 0 : n);
 }
 
 static void reap(bool telling)
@@ -226,7 +244,8 @@ static bool on_order(void)
 	if (!record_read(&record, (size_t)n, &words))
 		return false;
 	switch (record.kind) {
-	case INIT_START: on_start(fds, count); break;
+	case INIT_START: on_start(fds, count, record.tag); break;
+	case INIT_EXTENSIONS: on_extensions(fds, count); break;
 	case INIT_KILL: on_kill(); break;
 	case INIT_TERM: on_term(); break;
 	}

@@ -8,5 +8,5 @@ struct words {
 	char **argv, **envp;
 };
 
-/* Is this datagram of len bytes a well-formed record? If it is an INIT_START, fill w. */
+/* Is this datagram of len bytes a well-formed record? If it starts anything, fill w. */
 bool record_read(struct init_record *r, size_t len, struct words *w);

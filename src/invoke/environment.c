@@ -58,7 +58,8 @@ bool environment_can_take(const struct environment *en, const struct invocation 
 	       !en->taking && loop_now_ns(loop_of(en)) - en->start_ns < AHEAD_TOTAL_NS &&
 	       v->run_ns && v->run_ns < AHEAD_RUN_NS && en->outstanding < AHEAD_MAX &&
 	       v->run_ns * (en->outstanding + 1) <= AHEAD_TOTAL_NS && en->quiet >= QUIET_ENOUGH &&
-	       !n->tail && !head(en)->tail && !n->on_piece && !head(en)->on_piece;
+	       !n->tail && !head(en)->tail && !n->on_piece && !head(en)->on_piece &&
+	       !box_extension_count(en->box);
 }
 
 bool environment_is_late(const struct environment *en)
@@ -112,14 +113,28 @@ static void release(struct environment *en)
 		v->starting--;
 	logs_stream_unref(en->stream);
 	buf_done(&en->partial);
+	free(en->linger);
 	free(en);
 	version_unref_if_done(v);
 }
 
-void environment_free(struct environment *en)
+void environment_kill(struct environment *en)
 {
 	box_kill(en->box);
 	release(en);
+}
+
+void environment_free(struct environment *en)
+{
+	const int64_t deadline_ms = time_wall_ms() + RETIRE_NS / 1000000;
+
+	if (en->state != ENVIRONMENT_READY || !box_retire(en->box, "SPINDOWN", deadline_ms)) {
+		environment_kill(en);
+		return;
+	}
+	leave_lists(en);
+	en->state = ENVIRONMENT_RETIRING;
+	alarm_at(en, loop_now_ns(loop_of(en)) + RETIRE_NS);
 }
 
 /* ---- the end of an invocation ---- */
@@ -225,6 +240,65 @@ static void learn(struct invoke_version *v, int64_t sample_ns)
 		v->floor_ns += (sample_ns - v->floor_ns) / 1024;
 }
 
+/* ---- extensions that go on ---- */
+
+/* What is left to be said of an invocation whose caller has been told. */
+struct linger {
+	struct invocation of; /* its id and kind, no more */
+	enum invoke_outcome outcome;
+	char error_type[128];
+	int64_t init_ns;
+};
+
+static void linger(struct environment *en, const struct invocation *n, const struct report *r)
+{
+	struct linger *l = xcalloc(1, sizeof(*l));
+
+	memcpy(l->of.request_id, n->request_id, sizeof(l->of.request_id));
+	l->of.kind = n->kind;
+	l->outcome = r->outcome;
+	snprintf(l->error_type, sizeof(l->error_type), "%s", r->error_type ? r->error_type : "");
+	l->init_ns = r->init_ns;
+	en->linger = l;
+	alarm_at(en, deadline_ns(en));
+}
+
+/* Its extensions are done as well, or have failed: then outcome and type say how. */
+static void settle(struct environment *en, enum invoke_outcome outcome, const char *error_type,
+    void (*after)(struct environment *en))
+{
+	struct invoke_version *v = en->version;
+	struct linger *l = take_ptr(en->linger);
+	struct report r = {.outcome = outcome, .error_type = error_type, .init_ns = l->init_ns};
+
+	en->ended_ns = time_mono_ns();
+	r.duration_ns =
+	    outcome == INVOKE_TIMEOUT ? v->c.timeout_ms * 1000000 : en->ended_ns - en->start_ns;
+	r.peak_bytes = box_memory_peak(en->box);
+	report_flush(en, NULL);
+	report_end(en, &l->of, &r);
+	book(en, &l->of, &r);
+	free(l);
+	after(en);
+	if (v->waiting_count)
+		version_dispatch(v);
+}
+
+static void on_settled(struct box *b)
+{
+	struct environment *en = box_ctx(b);
+
+	if (en->state == ENVIRONMENT_RETIRING) {
+		box_drain_output(b);
+		report_flush(en, NULL);
+		environment_kill(en);
+	} else if (en->linger) {
+		box_drain_output(b);
+		settle(en, en->linger->outcome,
+		    *en->linger->error_type ? en->linger->error_type : NULL, carry_on);
+	}
+}
+
 /* The head has ended: book it, log it, tell its caller, then go on. The payload may be the memory
  * of the box's channel, so the caller is told before the environment can go. */
 static void finish(struct environment *en, enum invoke_outcome outcome, const char *error_type,
@@ -243,6 +317,11 @@ static void finish(struct environment *en, enum invoke_outcome outcome, const ch
 	en->outstanding--;
 	if (n->streamed)
 		stream_end(en);
+	if (after == carry_on && !box_settled(en->box)) {
+		linger(en, n, &r);
+		invocation_finish(n, outcome, payload);
+		return;
+	}
 	report_flush(en, n);
 	report_end(en, n, &r);
 	book(en, n, &r);
@@ -377,6 +456,8 @@ static void on_ready(struct box *b)
 	enum environment_state was = en->state;
 
 	en->state = ENVIRONMENT_READY;
+	if (box_extension_count(b))
+		report_extensions(en);
 	box_set_cpu(b, cpu_quota_us(v));
 	if (was == ENVIRONMENT_BOUND) {
 		send(en, head(en));
@@ -461,8 +542,16 @@ static void end(
 		first_init_failed(en, "error", type);
 		return;
 	}
-	if (en->state == ENVIRONMENT_STOPPED)
+	if (en->state == ENVIRONMENT_STOPPED || en->state == ENVIRONMENT_RETIRING)
 		return;
+	if (en->linger) {
+		snprintf(line, sizeof(line), "RequestId: %s Error: %s\n%s\n",
+		    en->linger->of.request_id, why, type);
+		report_flush(en, NULL);
+		report_line(en, NULL, str_from(line));
+		settle(en, outcome, type, stop);
+		return;
+	}
 	leave_lists(en);
 	if (!en->outstanding) {
 		stop(en);
@@ -483,6 +572,12 @@ static void on_ended(struct box *b, int status, bool oom)
 	describe_exit(status, why);
 	end(box_ctx(b), oom ? INVOKE_OOM : INVOKE_CRASH,
 	    oom ? "Runtime.OutOfMemory" : "Runtime.ExitError", why);
+}
+
+static void on_extension_lost(struct box *b, const char *type, const char *why)
+{
+	box_drain_output(b);
+	end(box_ctx(b), INVOKE_CRASH, type, why);
 }
 
 static void on_no_program(struct box *b, int errnum)
@@ -513,6 +608,10 @@ static void on_dead(struct box *b, const char *why)
 		fail_head(en, INVOKE_CRASH, "Sandbox.Failure", why, lose);
 		return;
 	}
+	if (en->linger) {
+		settle(en, INVOKE_CRASH, "Sandbox.Failure", lose);
+		return;
+	}
 	if (en->state != ENVIRONMENT_STARTING || !v->waiting_count) {
 		release(en);
 		return;
@@ -533,26 +632,46 @@ static const struct box_handler handler = {
     .on_taken_back = on_taken_back,
     .on_output = on_output,
     .on_exit = on_ended,
+    .on_settled = on_settled,
+    .on_extension_lost = on_extension_lost,
     .on_no_program = on_no_program,
     .on_dead = on_dead,
 };
 
 /* ---- time-outs ---- */
 
+static void report_timed_out(
+    struct environment *en, struct invocation *n, const char *id, char text[64])
+{
+	const int64_t ms = en->version->c.timeout_ms;
+	char line[160], when[TIME_ISO_SIZE];
+
+	snprintf(text, 64, "Task timed out after %" PRId64 ".%02d seconds", ms / 1000,
+	    (int)(ms % 1000 / 10));
+	time_format_iso_ms(time_wall_ms(), when);
+	snprintf(line, sizeof(line), "%s %s %s\n", when, id, text);
+	report_flush(en, n);
+	report_line(en, n, str_from(line));
+}
+
+/* Extensions have the function's time, no more. */
+static void time_out_lingering(struct environment *en)
+{
+	char text[64];
+
+	box_drain_output(en->box);
+	report_timed_out(en, NULL, en->linger->of.request_id, text);
+	settle(en, INVOKE_TIMEOUT, "Sandbox.Timedout", stop);
+}
+
 static void time_out(struct environment *en)
 {
-	struct invoke_version *v = en->version;
-	char text[64], line[160], when[TIME_ISO_SIZE];
+	char text[64];
 
 	box_drain_output(en->box);
 	if (!en->outstanding) /* it answered at the last moment */
 		return;
-	snprintf(text, sizeof(text), "Task timed out after %" PRId64 ".%02d seconds",
-	    v->c.timeout_ms / 1000, (int)(v->c.timeout_ms % 1000 / 10));
-	time_format_iso_ms(time_wall_ms(), when);
-	snprintf(line, sizeof(line), "%s %s %s\n", when, head(en)->request_id, text);
-	report_flush(en, head(en));
-	report_line(en, head(en), str_from(line));
+	report_timed_out(en, head(en), head(en)->request_id, text);
 	fail_head(en, INVOKE_TIMEOUT, "Sandbox.Timedout", text, stop);
 }
 
@@ -578,6 +697,19 @@ static void on_timer(struct loop_timer *t)
 
 	if (en->outstanding) {
 		on_timer_running(en, now);
+		return;
+	}
+	if (en->linger) {
+		if (now >= deadline_ns(en))
+			time_out_lingering(en);
+		else
+			alarm_at(en, deadline_ns(en));
+		return;
+	}
+	if (en->state == ENVIRONMENT_RETIRING) {
+		box_drain_output(en->box);
+		report_flush(en, NULL);
+		environment_kill(en);
 		return;
 	}
 	if (en->state == ENVIRONMENT_STARTING) {

@@ -6,6 +6,7 @@
 
 #define INVOKE_TAIL_MAX 4096
 #define INIT_TIMEOUT_NS (10 * (int64_t)1000000000)
+#define RETIRE_NS (2 * (int64_t)1000000000)
 #define FREEZE_GRACE_NS (20 * (int64_t)1000000)
 
 struct invoke {
@@ -59,7 +60,8 @@ enum environment_state {
 	ENVIRONMENT_STARTING, /* first init, on its own clock */
 	ENVIRONMENT_BOUND,    /* init repeated inside an invocation */
 	ENVIRONMENT_READY,
-	ENVIRONMENT_STOPPED, /* nothing runs in it; the next invocation starts it again */
+	ENVIRONMENT_RETIRING, /* its extensions have time to say good-bye */
+	ENVIRONMENT_STOPPED,  /* nothing runs in it; the next invocation starts it again */
 };
 
 struct environment {
@@ -73,8 +75,9 @@ struct environment {
 	char stream_name[64];
 	struct list running; /* invocations sent, in order; the head is the one that runs */
 	unsigned outstanding;
-	bool busy;                       /* in version->busy */
-	bool taking;                     /* back what was sent ahead: nothing more is */
+	struct linger *linger; /* an invocation that was answered, but its extensions go on */
+	bool busy;             /* in version->busy */
+	bool taking;           /* back what was sent ahead: nothing more is */
 	int64_t start_ns, start_wall_ms; /* of the head */
 	int64_t ended_ns;                /* when the last invocation ended */
 	int64_t init_ns;                 /* of the first init; reported with the first invoke */
@@ -126,7 +129,8 @@ struct environment *environment_new(struct invoke_version *v, struct err *e);
 void environment_run(struct environment *en, struct invocation *n);
 /* The head ends here with this error, whatever it is doing. */
 void environment_cut(struct environment *en, const char *type, const char *text);
-void environment_free(struct environment *en); /* kills its box; nothing may be outstanding */
+void environment_free(struct environment *en); /* nothing may be outstanding */
+void environment_kill(struct environment *en); /* the same, without time for extensions */
 bool environment_is_short(const struct invoke_version *v); /* runs take microseconds */
 /* What runs in it takes longer than anybody should wait for a short one. */
 bool environment_is_late(const struct environment *en);
@@ -150,6 +154,7 @@ struct report {
 	uint64_t peak_bytes;
 };
 void report_init_start(struct environment *en);
+void report_extensions(struct environment *en); /* those that are ready */
 void report_init_failed(struct environment *en, int64_t init_ns, bool in_invoke, const char *status,
     const char *error_type);
 void report_start(struct environment *en, struct invocation *n);

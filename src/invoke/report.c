@@ -63,6 +63,31 @@ void report_init_start(struct environment *en)
 	append(en, NULL, line, min_size((size_t)len, sizeof(line) - 1));
 }
 
+void report_extensions(struct environment *en)
+{
+	char line[512];
+	const char *events, *name;
+	int len;
+
+	for (size_t i = 0; i < box_extension_count(en->box); i++) {
+		_cleanup_buf_ struct buf quoted = BUF_INIT;
+
+		name = box_extension(en->box, i, &events);
+		if (!en->version->c.log_json) {
+			len = snprintf(line, sizeof(line),
+			    "EXTENSION\tName: %s\tState: Ready\tEvents: [%s]\n", name, events);
+			append(en, NULL, line, min_size((size_t)len, sizeof(line) - 1));
+			continue;
+		}
+		buf_json_string(&quoted, str_from(name));
+		snprintf(line, sizeof(line),
+		    "\"name\":%.*s,\"state\":\"Ready\",\"events\":[%s%s%s]",
+		    STR_FMT(buf_str(&quoted)), strstr(events, "INVOKE") ? "\"INVOKE\"" : "",
+		    strchr(events, ',') ? "," : "", strstr(events, "SHUT") ? "\"SHUTDOWN\"" : "");
+		append_json(en, NULL, "platform.extension", line);
+	}
+}
+
 void report_init_failed(struct environment *en, int64_t init_ns, bool in_invoke, const char *status,
     const char *error_type)
 {

@@ -211,7 +211,7 @@ static bool evict(struct invoke *iv)
 
 	if (!oldest)
 		return false;
-	environment_free(oldest);
+	environment_kill(oldest);
 	return true;
 }
 

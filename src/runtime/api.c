@@ -472,7 +472,7 @@ static void on_head(struct http_request *r)
 	enum route route = find_route(r, &rest, &known);
 
 	r->body_limit = route == ROUTE_INIT_ERROR ? BODY_INIT_ERROR : BODY_SMALL;
-	if (route == ROUTE_RESPONSE || route == ROUTE_ERROR)
+	if ((route == ROUTE_RESPONSE || route == ROUTE_ERROR) && !b->beside)
 		admit_answer(b, r, route, rest);
 }
 
@@ -487,6 +487,12 @@ static void on_body(struct http_request *r, const void *data, size_t len)
 		answer_too_large(b, r);
 }
 
+static bool is_of_runtime(enum route route)
+{
+	return route == ROUTE_NEXT || route == ROUTE_RESPONSE || route == ROUTE_ERROR ||
+	       route == ROUTE_INIT_ERROR;
+}
+
 static void on_request(struct http_request *r)
 {
 	struct api_box *b = r->listener_ctx;
@@ -494,6 +500,10 @@ static void on_request(struct http_request *r)
 	bool known;
 	enum route route = find_route(r, &rest, &known);
 
+	if (b->beside && is_of_runtime(route)) {
+		refuse_transition(b, r, "Ready");
+		return;
+	}
 	switch (route) {
 	case ROUTE_PING: http_reply(r, 200, NULL, 0, STR("pong")); break;
 	case ROUTE_NEXT: ask_next(b, r); break;
@@ -624,11 +634,25 @@ void runtime_api_reset(struct runtime *r)
 	b->listener = NULL;
 	b->next = b->upload = NULL;
 	b->state = API_INIT;
-	b->ready_told = b->waiting = b->streaming = false;
+	b->waiting = b->streaming = false;
+	b->ready_told = b->beside;
 	b->extension_count = 0;
 	b->event.request_id[0] = b->answered[0] = '\0';
 	if (listen_again(b, &e) < 0)
 		b->base.handler->on_broken(b->base.ctx, e.msg);
+}
+
+void runtime_api_beside(struct runtime *r)
+{
+	struct api_box *b = container_of(r, struct api_box, base);
+
+	check(r->ops == &api_ops);
+	b->beside = b->ready_told = true;
+}
+
+void runtime_api_init_done(struct runtime *r)
+{
+	container_of(r, struct api_box, base)->state = API_IDLE;
 }
 
 static void replace(char **s, const char *with)

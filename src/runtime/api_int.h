@@ -42,6 +42,7 @@ struct api_box {
 	char *function, *version, *function_handler, *account;
 
 	enum api_state state;
+	bool beside; /* the runtime is elsewhere: see runtime_api_beside() */
 	bool ready_told;
 	struct http_request *next;   /* the runtime's, held until there is an event */
 	struct http_request *upload; /* the one answer that may be arriving */

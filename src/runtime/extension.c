@@ -158,6 +158,8 @@ static void enroll(struct api_box *b, struct http_request *r)
 	rand_uuid(x.id);
 	b->extensions[b->extension_count++] = x;
 	reply_registered(b, r, &x);
+	if (b->base.handler->on_extensions)
+		b->base.handler->on_extensions(b->base.ctx);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -227,9 +229,45 @@ bool runtime_api_shutdown(struct runtime *r, const char *reason, int64_t deadlin
 	return told;
 }
 
+void runtime_api_tell(struct runtime *r, const struct runtime_event *ev)
+{
+	struct api_box *b = container_of(r, struct api_box, base);
+	struct api_event *to = &b->event;
+
+	check(b->beside);
+	snprintf(to->request_id, sizeof(to->request_id), "%s", ev->request_id);
+	snprintf(to->trace_id, sizeof(to->trace_id), "%s", ev->trace_id);
+	to->deadline_ms = ev->deadline_ms;
+	buf_clear(&to->arn);
+	buf_puts(&to->arn, ev->arn ? ev->arn : "");
+	extension_tell_invoke(b);
+}
+
+size_t runtime_api_extensions(const struct runtime *r)
+{
+	return container_of(r, const struct api_box, base)->extension_count;
+}
+
+const char *runtime_api_extension(const struct runtime *r, size_t i, const char **ret_events)
+{
+	static const char *const events[] = {"", "INVOKE", "SHUTDOWN", "INVOKE,SHUTDOWN"};
+	const struct api_box *b = container_of(r, const struct api_box, base);
+	const struct extension *x = &b->extensions[i];
+
+	*ret_events = events[x->on_invoke + 2 * x->on_shutdown];
+	return x->name;
+}
+
+bool runtime_api_settled(const struct runtime *r)
+{
+	return extension_all_arrived(container_of(r, const struct api_box, base));
+}
+
 static void ask_next(struct api_box *b, struct http_request *r)
 {
 	struct extension *x = identify(b, r);
+	/* When this makes the box ready it may be gone. */
+	bool tell = b->base.handler->on_extensions && (b->ready_told || b->state != API_IDLE);
 
 	if (!x)
 		return;
@@ -239,6 +277,8 @@ static void ask_next(struct api_box *b, struct http_request *r)
 	x->next = r;
 	x->arrived = true;
 	api_advance(b);
+	if (tell)
+		b->base.handler->on_extensions(b->base.ctx);
 }
 
 bool extension_cancel(struct api_box *b, const struct http_request *r)

@@ -49,6 +49,8 @@ struct runtime_handler {
 	 * the error that cut the stream short. content_type may be empty. */
 	void (*on_stream)(void *ctx, struct str content_type);
 	void (*on_piece)(void *ctx, struct str data);
+	/* HTTP only, and may be NULL: an extension has registered or asked for its next event. */
+	void (*on_extensions)(void *ctx);
 	/* The last `count` events were not read by the program and never will be; it may be 0. */
 	void (*on_taken_back)(void *ctx, unsigned count);
 };
@@ -81,6 +83,19 @@ void runtime_api_reset(struct runtime *r);
 /* What GET /extension/register and the like answer; strings are copied. HTTP only. */
 void runtime_api_describe(struct runtime *r, const char *function, const char *version,
     const char *handler, const char *account);
+
+/* The runtime itself speaks framed: this one serves its extensions alone, and no on_ready comes. */
+void runtime_api_beside(struct runtime *r);
+/* Then these two replace what requests of the runtime do: init is over, nobody registers any more;
+ * and an event has begun. */
+void runtime_api_init_done(struct runtime *r);
+void runtime_api_tell(struct runtime *r, const struct runtime_event *ev);
+/* How many extensions have registered. */
+size_t runtime_api_extensions(const struct runtime *r);
+/* Its name, and for which events it asked: "INVOKE,SHUTDOWN". i < runtime_api_extensions(). */
+const char *runtime_api_extension(const struct runtime *r, size_t i, const char **ret_events);
+/* All of them have asked for their next event. */
+bool runtime_api_settled(const struct runtime *r);
 
 /* Tell the extensions of the box that it ends (reason: "SPINDOWN", "TIMEOUT" or "FAILURE"). True
  * if somebody listens and deserves the time until deadline_ms (wall time). HTTP only. */

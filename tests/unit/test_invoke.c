@@ -18,6 +18,7 @@ struct box {
 	unsigned sent;
 	char ids[64][37];
 	bool frozen, stopped, dead, taking, paused, stream;
+	bool extension, at_work, retiring; /* has an extension; that is not done */
 	unsigned restarts;
 	int64_t started_ns;
 };
@@ -100,6 +101,31 @@ void box_pause(struct box *b, bool paused)
 {
 	assert_false(b->dead);
 	b->paused = paused;
+}
+
+bool box_settled(const struct box *b)
+{
+	return !b->at_work;
+}
+
+size_t box_extension_count(const struct box *b)
+{
+	return b->extension;
+}
+
+const char *box_extension(const struct box *b, size_t i, const char **ret_events)
+{
+	assert_true(b->extension && i == 0);
+	*ret_events = "INVOKE,SHUTDOWN";
+	return "watch";
+}
+
+bool box_retire(struct box *b, const char *reason, int64_t deadline_ms)
+{
+	assert_string_equal(reason, "SPINDOWN");
+	assert_true(deadline_ms > time_wall_ms());
+	b->retiring = b->extension;
+	return b->retiring;
 }
 
 void box_freeze(struct box *b)
@@ -385,6 +411,64 @@ static void cold_then_warm(void **state)
 	assert_null(strstr(log_text, "Init Duration"));
 	assert_int_equal(booked[1].init_us, 0);
 	assert_int_equal(iv->counts.running, 0);
+}
+
+static void extension_goes_on(void **state)
+{
+	struct box *b = &boxes[0];
+	struct caller c, d;
+
+	(void)state;
+	call(&c, NULL);
+	b->extension = b->at_work = true;
+	b->handler->on_ready(b);
+	assert_non_null(
+	    strstr(log_text, "EXTENSION\tName: watch\tState: Ready\tEvents: [INVOKE,SHUTDOWN]\n"));
+	answer(b, 0, "1", false);
+	assert_int_equal(c.done, 1);
+	assert_int_equal(booked_count, 0);
+	assert_null(strstr(log_text, "REPORT"));
+	/* Nobody else gets this box meanwhile. */
+	call(&d, NULL);
+	assert_int_equal(b->sent, 1);
+	b->at_work = false;
+	b->handler->on_settled(b);
+	assert_int_equal(booked_count, 1);
+	assert_non_null(strstr(log_text, "REPORT RequestId: "));
+	loop_turn(loop, 0);
+	assert_int_equal(b->sent, 2);
+	/* This time it crashes once the caller has been told. */
+	b->at_work = true;
+	answer(b, 1, "2", false);
+	assert_string_equal(d.text, "2");
+	b->handler->on_extension_lost(b, "Extension.Crash", "exit code 1");
+	assert_int_equal(booked[1].outcome, METER_CRASH);
+	assert_true(b->stopped);
+	b->at_work = false;
+	for (unsigned i = 1; i < box_total; i++)
+		boxes[i].handler->on_ready(&boxes[i]);
+}
+
+static void extension_says_good_bye(void **state)
+{
+	struct box *b = &boxes[0];
+	struct caller c;
+
+	(void)state;
+	call(&c, NULL);
+	b->extension = true;
+	b->handler->on_ready(b);
+	answer(b, 0, "1", false);
+	invoke_version_retire(version);
+	assert_true(b->retiring);
+	assert_false(b->dead);
+	b->handler->on_output(b, STR("bye\n"));
+	b->handler->on_exit(b, 0, false); /* the runtime went first */
+	assert_false(b->stopped);
+	b->handler->on_settled(b);
+	assert_true(b->dead);
+	assert_non_null(strstr(log_text, "bye\n"));
+	version = new_version(3000); /* for the teardown */
 }
 
 static void gate_refuses_what_is_too_much(void **state)
@@ -880,6 +964,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 	    T(cold_then_warm),
+	    T(extension_goes_on),
+	    T(extension_says_good_bye),
 	    T(gate_refuses_what_is_too_much),
 	    T(function_errors_leave_the_box_warm),
 	    T(crash_stops_the_box_and_the_next_call_restarts_it),

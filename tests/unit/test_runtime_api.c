@@ -27,7 +27,7 @@ struct play {
 	bool is_error;
 	struct buf body;
 	bool stream, pause, free_on_piece; /* the answer may come in pieces; pause at each */
-	int streams, pieces;
+	int streams, pieces, moved;
 	char content_type[128];
 	struct buf streamed;
 };
@@ -43,6 +43,11 @@ static void invoke(struct play *p, const char *id)
 	snprintf(ev.request_id, sizeof(ev.request_id), "%s", id);
 	snprintf(ev.trace_id, sizeof(ev.trace_id), "Root=1");
 	runtime_send(p->rt, &ev);
+}
+
+static void on_extensions(void *ctx)
+{
+	((struct play *)ctx)->moved++;
 }
 
 static void on_ready(void *ctx)
@@ -116,6 +121,7 @@ static const struct runtime_handler handler = {
     .on_init_error = on_init_error,
     .on_answer = on_answer,
     .on_broken = on_broken,
+    .on_extensions = on_extensions,
 };
 
 static void turns(struct play *p, int n)
@@ -630,6 +636,44 @@ static void test_extension(void **state)
 	close(fd);
 }
 
+/* The runtime speaks framed; its extensions do not. */
+static void test_extension_beside(void **state)
+{
+	struct play *p = *state;
+	const struct runtime_event ev = {.request_id = ID_A, .arn = "arn:aws:lambda:f"};
+	int ext = dial(p), fd = dial(p);
+	const char *events;
+	char id[37];
+
+	runtime_api_beside(p->rt);
+	enroll(p, ext, "watcher", "{\"events\":[\"INVOKE\"]}", id);
+	assert_int_equal(p->moved, 1);
+	assert_int_equal(runtime_api_extensions(p->rt), 1);
+	assert_string_equal(runtime_api_extension(p->rt, 0, &events), "watcher");
+	assert_string_equal(events, "INVOKE");
+	assert_false(runtime_api_settled(p->rt));
+	extension_next(p, ext, id);
+	assert_int_equal(p->moved, 2);
+	assert_true(runtime_api_settled(p->rt));
+	runtime_api_init_done(p->rt);
+	runtime_api_tell(p->rt, &ev);
+	turns(p, 2);
+	expect(p, ext, ID_A);
+	assert_false(runtime_api_settled(p->rt));
+	/* Nobody may answer in the runtime's place. */
+	say(p, fd, NEXT);
+	expect(p, fd, "InvalidStateTransition");
+	post(p, fd, "/2018-06-01/runtime/invocation/" ID_A "/response", "", "1");
+	expect(p, fd, "InvalidStateTransition");
+	post(p, fd, "/2018-06-01/runtime/init/error", "", "{}");
+	expect(p, fd, "InvalidStateTransition");
+	extension_next(p, ext, id);
+	assert_true(runtime_api_settled(p->rt));
+	assert_int_equal(p->ready + p->answers + p->init_errors, 0);
+	close(ext);
+	close(fd);
+}
+
 static void test_extension_refusals(void **state)
 {
 	struct play *p = *state;
@@ -828,6 +872,7 @@ int main(void)
 	    TEST(test_freed_in_callback),
 	    TEST(test_too_many_connections),
 	    TEST(test_extension),
+	    TEST(test_extension_beside),
 	    TEST(test_extension_refusals),
 	    TEST(test_trailers_fail_a_collected_answer),
 	    TEST(test_stream),

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "init/extension.h"
 #include "init/record.h"
 #include "spawn/spawn.h"
 #include "spawner/cgroup.h"
@@ -316,6 +317,64 @@ static void test_record(void **state _unused_)
 	assert_false(read_record("", 0, 1, 0, &w));
 }
 
+static void test_record_extensions(void **state _unused_)
+{
+	static struct init_record r = {.kind = INIT_EXTENSIONS, .argc = 1, .string_bytes = 5};
+	static struct words w;
+
+	memcpy(r.strings, "/opt", 5);
+	assert_true(record_read(&r, INIT_RECORD_SHORT + 5, &w));
+	assert_null(w.envp[0]);
+	assert_false(record_read(&r, INIT_RECORD_SHORT, &w));
+	r.kind = INIT_BEGUN;
+	assert_false(record_read(&r, INIT_RECORD_SHORT, &w));
+}
+
+/* ---- extensions ---- */
+
+static void make(int dir, const char *name, mode_t mode)
+{
+	int fd = openat(dir, name, O_CREAT | O_WRONLY | O_CLOEXEC, mode);
+
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static void test_extensions(void **state _unused_)
+{
+	static char paths[INIT_EXTENSIONS_MAX][EXTENSION_PATH_SIZE];
+	char path[] = "/tmp/mayfly-test-XXXXXX", name[8];
+	int dir;
+
+	assert_int_equal(extension_list("/nowhere", paths), 0);
+	assert_non_null(mkdtemp(path));
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(extension_list(path, paths), 0);
+	make(dir, "b", 0755);
+	make(dir, "text", 0644);
+	make(dir, "a", 0755);
+	assert_int_equal(mkdirat(dir, "folder", 0755), 0);
+	assert_int_equal(extension_list(path, paths), 2);
+	assert_string_equal(strrchr(paths[0], '/'), "/a");
+	assert_string_equal(strrchr(paths[1], '/'), "/b");
+	for (int i = 0; i < 9; i++) {
+		assert_int_equal(extension_list(path, paths), 2 + i);
+		snprintf(name, sizeof(name), "x%d", i);
+		make(dir, name, 0755);
+	}
+	assert_int_equal(extension_list(path, paths), -E2BIG);
+	for (int i = 0; i < 9; i++) {
+		snprintf(name, sizeof(name), "x%d", i);
+		unlinkat(dir, name, 0);
+	}
+	unlinkat(dir, "a", 0);
+	unlinkat(dir, "b", 0);
+	unlinkat(dir, "text", 0);
+	unlinkat(dir, "folder", AT_REMOVEDIR);
+	close(dir);
+	rmdir(path);
+}
+
 /* ---- names in archives ---- */
 
 static void test_zip_names(void **state _unused_)
@@ -476,6 +535,8 @@ int main(void)
 	    cmocka_unit_test(test_client_requests),
 	    cmocka_unit_test(test_client_queue),
 	    cmocka_unit_test(test_record),
+	    cmocka_unit_test(test_record_extensions),
+	    cmocka_unit_test(test_extensions),
 	    cmocka_unit_test(test_zip_names),
 	    cmocka_unit_test(test_cgroup_v2),
 	    cmocka_unit_test(test_cgroup_find_v1),

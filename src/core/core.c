@@ -17,6 +17,7 @@
 #include "gen/lambda.h"
 #include "gen/logs.h"
 #include "gen/s3.h"
+#include "gen/secretsmanager.h"
 #include "gen/sqs.h"
 #include "gen/ssm.h"
 #include "gen/sts.h"
@@ -29,6 +30,7 @@
 #include "service/lambda/target.h"
 #include "service/logs/service.h"
 #include "service/s3/s3.h"
+#include "service/secretsmanager/secretsmanager.h"
 #include "service/sqs/sqs.h"
 #include "service/ssm/ssm.h"
 #include "service/sts/sts.h"
@@ -267,9 +269,12 @@ static int open_services(struct core *c, struct err *e)
 static int open_secrets(struct core *c, struct err *e)
 {
 	c->ssm = ssm_open(c->store, c->auth, e);
-	if (!c->ssm)
+	c->secretsmanager =
+	    c->ssm ? secretsmanager_open(c->loop, c->store, c->auth, e) : NULL;
+	if (!c->secretsmanager)
 		return -EIO;
 	aws_service_add(c->aws, &ssm_service, c->ssm);
+	aws_service_add(c->aws, &secretsmanager_service, c->secretsmanager);
 	return 0;
 }
 

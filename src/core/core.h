@@ -19,6 +19,7 @@ struct core {
 	struct queues *queues;
 	struct sqs *sqs;
 	struct ssm *ssm;
+	struct secretsmanager *secretsmanager;
 	struct targets *targets;
 	struct sources *sources;
 	struct lambda *lambda;

@@ -69,7 +69,8 @@ static int check_values(const struct ssm_parameter_string_filter *f, struct err 
 	return 0;
 }
 
-int filters_check(const struct ssm_parameter_string_filter_list *f, bool by_path, struct err *e)
+int parameter_filters_check(
+    const struct ssm_parameter_string_filter_list *f, bool by_path, struct err *e)
 {
 	for (size_t i = 0; f && i < f->count; i++) {
 		const struct ssm_parameter_string_filter *one = &f->items[i];
@@ -93,7 +94,7 @@ int filters_check(const struct ssm_parameter_string_filter_list *f, bool by_path
 
 /* ---- judging ---- */
 
-bool below(const char *name, const char *path, bool one_level)
+bool path_holds(const char *name, const char *path, bool one_level)
 {
 	size_t len = strlen(path);
 
@@ -144,9 +145,9 @@ static bool passes(const struct ssm_parameter_string_filter *f, const json_t *he
 	if (strcmp(f->key, "Name") == 0)
 		return compare_name(name, f->option, want);
 	if (strcmp(f->key, "Path") == 0)
-		return below(name, want, !f->option || strcmp(f->option, "OneLevel") == 0);
+		return path_holds(name, want, !f->option || strcmp(f->option, "OneLevel") == 0);
 	if (strcmp(f->key, "Label") == 0) {
-		const json_t *v = version_labelled(head, want, NULL);
+		const json_t *v = parameter_version_labelled(head, want, NULL);
 
 		*version = v ? v : *version;
 		return v != NULL;
@@ -154,7 +155,7 @@ static bool passes(const struct ssm_parameter_string_filter *f, const json_t *he
 	return compare(member(f->key, head, *version), f->option, want);
 }
 
-bool filters_pass(
+bool parameter_filters_pass(
     const struct ssm_parameter_string_filter_list *f, const json_t *head, const json_t **version)
 {
 	for (size_t i = 0; f && i < f->count; i++) {

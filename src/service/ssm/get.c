@@ -3,7 +3,7 @@
 
 #define HISTORY_PAGE 50
 
-const char *arn_of(struct call *c, const json_t *head)
+const char *parameter_arn(struct call *c, const json_t *head)
 {
 	const char *name = docs_str(head, "name");
 
@@ -16,7 +16,7 @@ static int read_value(
     struct call *c, const char *key, int64_t version, bool decrypt, const char **ret, struct err *e)
 {
 	struct buf value = BUF_INIT;
-	int r = value_read(ssm_of(c), key, version, decrypt, &value, e);
+	int r = parameter_value_read(ssm_of(c), key, version, decrypt, &value, e);
 
 	if (r == 0)
 		*ret = call_strn(c, buf_str(&value));
@@ -26,13 +26,13 @@ static int read_value(
 	return r;
 }
 
-int fill_parameter(struct call *c, const char *key, const json_t *head, const json_t *version,
+int parameter_fill(struct call *c, const char *key, const json_t *head, const json_t *version,
     const char *selector, bool decrypt, struct ssm_parameter *ret, struct err *e)
 {
 	int64_t number = docs_int(version, "version");
 
 	*ret = (struct ssm_parameter){
-	    .arn = arn_of(c, head),
+	    .arn = parameter_arn(c, head),
 	    .data_type = call_str(c, docs_str(version, "data_type")),
 	    .last_modified_date = call_int(c, docs_int(version, "modified")),
 	    .name = call_str(c, docs_str(head, "name")),
@@ -49,13 +49,13 @@ static int get_one(
 {
 	struct ref *r = call_new(c, struct ref);
 	const char *key = NULL;
-	const json_t *head = find_named(c, name, false, r, &key), *v;
+	const json_t *head = parameter_find_named(c, name, false, r, &key), *v;
 
 	if (!head)
 		return call_fail(c, e, SSM_PARAMETER_NOT_FOUND, "Parameter %s not found.", name);
-	v = version_pick(head, r->selector);
+	v = parameter_version_pick(head, r->selector);
 	if (v)
-		return fill_parameter(c, key, head, v, r->selector, decrypt, ret, e);
+		return parameter_fill(c, key, head, v, r->selector, decrypt, ret, e);
 	return call_fail(c, e, SSM_PARAMETER_VERSION_NOT_FOUND,
 	    "Systems Manager could not find %s %s of %s. Verify it and try again.",
 	    strspn(r->selector + 1, "0123456789") == strlen(r->selector + 1) ? "version" : "label",
@@ -101,7 +101,7 @@ int ssm_get_parameters(struct call *c, const struct ssm_get_parameters_in *in,
 
 /* ---- history ---- */
 
-const struct ssm_parameter_label_list *labels_of(struct call *c, const json_t *version)
+const struct ssm_parameter_label_list *parameter_labels(struct call *c, const json_t *version)
 {
 	const json_t *labels = json_object_get(version, "labels");
 	struct ssm_parameter_label_list *list = call_new(c, struct ssm_parameter_label_list);
@@ -124,7 +124,7 @@ static int fill_history(struct call *c, const char *key, const json_t *head, con
 	    .data_type = call_str(c, docs_str(v, "data_type")),
 	    .description = call_str(c, docs_str(v, "description")),
 	    .key_id = call_str(c, docs_str(v, "key_id")),
-	    .labels = labels_of(c, v),
+	    .labels = parameter_labels(c, v),
 	    .last_modified_date = call_int(c, docs_int(v, "modified")),
 	    .last_modified_user = call_str(c, docs_str(v, "user")),
 	    .name = call_str(c, docs_str(head, "name")),
@@ -145,7 +145,7 @@ int ssm_get_parameter_history(struct call *c, const struct ssm_get_parameter_his
 	const json_t *head, *versions;
 	const char *key, *token;
 	int64_t from = 0;
-	int r = find_parameter(c, in->name, false, &head, &key, e);
+	int r = parameter_find(c, in->name, false, &head, &key, e);
 
 	if (r < 0)
 		return r;

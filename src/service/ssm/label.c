@@ -24,7 +24,7 @@ static bool is_label(const char *s)
 static void put_label(json_t *head, json_t *version, const char *label)
 {
 	size_t at;
-	json_t *had = version_labelled(head, label, &at), *labels;
+	json_t *had = parameter_version_labelled(head, label, &at), *labels;
 
 	if (had)
 		json_array_remove(json_object_get(had, "labels"), at);
@@ -60,12 +60,12 @@ int ssm_label_parameter_version(struct call *c, const struct ssm_label_parameter
 	const json_t *old;
 	json_t *head, *v;
 	const char *key;
-	int r = find_parameter(c, in->name, true, &old, &key, e);
+	int r = parameter_find(c, in->name, true, &old, &key, e);
 
 	if (r < 0)
 		return r;
 	head = json_deep_copy(old);
-	v = in->parameter_version && number == 0 ? NULL : version_numbered(head, number);
+	v = in->parameter_version && number == 0 ? NULL : parameter_version_numbered(head, number);
 	if (!v) {
 		json_decref(head);
 		return call_fail(c, e, SSM_PARAMETER_VERSION_NOT_FOUND,
@@ -94,7 +94,7 @@ static int find_resource(struct call *c, const char *type, const char *id, const
 		return fail(e, SSM_INVALID_RESOURCE_TYPE,
 		    "%s is not a valid resource type here. Valid resource types are: Parameter.",
 		    type);
-	if (find_parameter(c, id, true, ret, ret_key, e) == 0)
+	if (parameter_find(c, id, true, ret, ret_key, e) == 0)
 		return 0;
 	return call_fail(c, e, SSM_INVALID_RESOURCE_ID,
 	    "The resource ID \"%s\" is not valid. Verify the ID and try again.", id);

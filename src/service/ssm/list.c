@@ -22,7 +22,7 @@ static void describe(
     struct call *c, const json_t *head, const json_t *v, struct ssm_parameter_metadata *ret)
 {
 	*ret = (struct ssm_parameter_metadata){
-	    .arn = arn_of(c, head),
+	    .arn = parameter_arn(c, head),
 	    .allowed_pattern = call_str(c, docs_str(v, "pattern")),
 	    .data_type = call_str(c, docs_str(v, "data_type")),
 	    .description = call_str(c, docs_str(v, "description")),
@@ -40,11 +40,11 @@ static void describe(
 static bool gather(void *ctx, const char *key, const json_t *head)
 {
 	struct page *p = ctx;
-	const json_t *v = version_last(head);
+	const json_t *v = parameter_version_last(head);
 
-	if (p->path && !below(docs_str(head, "name"), p->path, !p->recursive))
+	if (p->path && !path_holds(docs_str(head, "name"), p->path, !p->recursive))
 		return true;
-	if (!filters_pass(p->filters, head, &v))
+	if (!parameter_filters_pass(p->filters, head, &v))
 		return true;
 	if (p->count == p->max) {
 		p->next = docs_token(p->c, key);
@@ -54,7 +54,7 @@ static bool gather(void *ctx, const char *key, const json_t *head)
 		describe(p->c, head, v, &p->entries[p->count]);
 	else
 		p->result =
-		    fill_parameter(p->c, key, head, v, "", p->decrypt, &p->values[p->count], p->e);
+		    parameter_fill(p->c, key, head, v, "", p->decrypt, &p->values[p->count], p->e);
 	p->count++;
 	return p->result == 0;
 }
@@ -82,7 +82,7 @@ int ssm_get_parameters_by_path(struct call *c, const struct ssm_get_parameters_b
 	    .decrypt = in->with_decryption && *in->with_decryption,
 	    .max = in->max_results ? (size_t)*in->max_results : PATH_PAGE,
 	    .e = e};
-	int r = filters_check(in->parameter_filters, true, e);
+	int r = parameter_filters_check(in->parameter_filters, true, e);
 
 	if (r == 0 && *in->path != '/')
 		r = call_fail(c, e, AWS_VALIDATION,
@@ -133,7 +133,7 @@ int ssm_describe_parameters(struct call *c, const struct ssm_describe_parameters
 							 : in->parameter_filters,
 	    .max = in->max_results ? (size_t)*in->max_results : DESCRIBE_PAGE,
 	    .e = e};
-	int r = filters_check(p.filters, false, e);
+	int r = parameter_filters_check(p.filters, false, e);
 
 	if (r == 0 && in->filters && in->filters->count && in->parameter_filters &&
 	    in->parameter_filters->count)

@@ -9,7 +9,7 @@
 #define DEPTH_MAX 2000
 #define HEAP_MAX_KIB 4096
 
-int pattern_match(const char *pattern, const char *text)
+int allowed_pattern_match(const char *pattern, const char *text)
 {
 	int error, r;
 	PCRE2_SIZE at;

@@ -86,7 +86,7 @@ static int settle_type(const struct ssm_put_parameter_in *in, struct draft *d, s
 static int settle_tier(
     struct call *c, const struct ssm_put_parameter_in *in, struct draft *d, struct err *e)
 {
-	const char *was = docs_str(version_last(d->head), "tier");
+	const char *was = docs_str(parameter_version_last(d->head), "tier");
 	bool advanced = was && strcmp(was, ADVANCED) == 0;
 	size_t len = strlen(in->value);
 
@@ -122,7 +122,7 @@ static int settle_pattern(
 
 	if (!d->pattern || !*d->pattern)
 		return 0;
-	r = pattern_match(d->pattern, in->value);
+	r = allowed_pattern_match(d->pattern, in->value);
 	if (r < 0)
 		return fail(e, SSM_INVALID_ALLOWED_PATTERN_EXCEPTION,
 		    "The allowed pattern is not a valid regular expression.");
@@ -151,7 +151,7 @@ static int settle_kind(const struct ssm_put_parameter_in *in, struct draft *d, s
 static int settle(
     struct call *c, const struct ssm_put_parameter_in *in, struct draft *d, struct err *e)
 {
-	const json_t *last = version_last(d->head);
+	const json_t *last = parameter_version_last(d->head);
 	int r = settle_type(in, d, e);
 
 	d->description = in->description ? in->description : docs_str(last, "description");
@@ -250,10 +250,10 @@ static int store_version(struct call *c, const struct ssm_put_parameter_in *in, 
 	list = json_object_get(head, "versions");
 	json_array_append_new(list, make_version(c, d, number));
 	if (json_array_size(list) > VERSIONS_MAX) {
-		value_delete(s, g, key, docs_int(json_array_get(list, 0), "version"));
+		parameter_value_delete(s, g, key, docs_int(json_array_get(list, 0), "version"));
 		json_array_remove(list, 0);
 	}
-	value_put(s, g, key, number, strcmp(d->type, SECURE) == 0, str_from(in->value));
+	parameter_value_put(s, g, key, number, strcmp(d->type, SECURE) == 0, str_from(in->value));
 	docs_put(g, s->heads, key, head);
 	return docs_commit_call(c, g);
 }
@@ -264,7 +264,7 @@ int ssm_put_parameter(struct call *c, const struct ssm_put_parameter_in *in,
 	const char *prefix = call_printf(c, "%s/%s/", c->account, c->region);
 	const char *key = call_printf(c, "%s%s", prefix, in->name);
 	struct draft d = {.head = docs_latest(ssm_of(c)->heads, key)};
-	int64_t number = docs_int(version_last(d.head), "version") + 1;
+	int64_t number = docs_int(parameter_version_last(d.head), "version") + 1;
 	int r = check_name(c, in->name, e);
 
 	if (r == 0)
@@ -287,7 +287,7 @@ static void delete_all(struct ssm *s, struct docs_change *g, const char *key, co
 	const json_t *list = json_object_get(head, "versions");
 
 	for (size_t i = 0; i < json_array_size(list); i++)
-		value_delete(s, g, key, docs_int(json_array_get(list, i), "version"));
+		parameter_value_delete(s, g, key, docs_int(json_array_get(list, i), "version"));
 	docs_delete(g, s->heads, key);
 }
 
@@ -297,7 +297,7 @@ int ssm_delete_parameter(struct call *c, const struct ssm_delete_parameter_in *i
 	struct docs_change *g;
 	const json_t *head;
 	const char *key;
-	int r = find_parameter(c, in->name, true, &head, &key, e);
+	int r = parameter_find(c, in->name, true, &head, &key, e);
 
 	if (r < 0)
 		return r;
@@ -324,7 +324,7 @@ int ssm_delete_parameters(struct call *c, const struct ssm_delete_parameters_in 
 	for (size_t i = 0; i < in->names->count; i++) {
 		const char *name = in->names->items[i];
 
-		if (find_parameter(c, name, true, &head, &key, e) < 0) {
+		if (parameter_find(c, name, true, &head, &key, e) < 0) {
 			bad_names[bad->count++] = name;
 			continue;
 		}

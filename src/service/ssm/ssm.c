@@ -59,7 +59,7 @@ static bool put_key(
 	return n > 0 && n < KEY_SIZE && name.len > 0;
 }
 
-bool ref_parse(const char *text, const char *account, const char *region, struct ref *ret)
+bool parameter_ref_parse(const char *text, const char *account, const char *region, struct ref *ret)
 {
 	struct str name = str_from(text), where = str_from(region), rest;
 	bool arn = str_has_prefix(name, "arn:");
@@ -79,7 +79,8 @@ bool ref_parse(const char *text, const char *account, const char *region, struct
 	       put_key(ret->key, account, where, name, &ret->name);
 }
 
-const json_t *head_find(const struct ssm *s, const struct ref *r, bool latest, const char **ret_key)
+const json_t *parameter_head(
+    const struct ssm *s, const struct ref *r, bool latest, const char **ret_key)
 {
 	const char *keys[] = {r->key, r->other_key};
 
@@ -102,19 +103,19 @@ static bool in_region(const struct call *c, const struct ref *r)
 	return strncmp(region, c->region, len) == 0 && region[len] == '/';
 }
 
-const json_t *find_named(
+const json_t *parameter_find_named(
     struct call *c, const char *text, bool latest, struct ref *ret, const char **ret_key)
 {
-	if (!ref_parse(text, c->account, c->region, ret) || !in_region(c, ret))
+	if (!parameter_ref_parse(text, c->account, c->region, ret) || !in_region(c, ret))
 		return NULL;
-	return head_find(ssm_of(c), ret, latest, ret_key);
+	return parameter_head(ssm_of(c), ret, latest, ret_key);
 }
 
-int find_parameter(struct call *c, const char *name, bool latest, const json_t **ret,
+int parameter_find(struct call *c, const char *name, bool latest, const json_t **ret,
     const char **ret_key, struct err *e)
 {
 	struct ref *r = call_new(c, struct ref);
-	const json_t *head = find_named(c, name, latest, r, ret_key);
+	const json_t *head = parameter_find_named(c, name, latest, r, ret_key);
 
 	if (!head || r->selector[0])
 		return call_fail(c, e, SSM_PARAMETER_NOT_FOUND, "Parameter %s not found.", name);
@@ -124,7 +125,7 @@ int find_parameter(struct call *c, const char *name, bool latest, const json_t *
 
 /* ---- versions ---- */
 
-json_t *version_numbered(const json_t *head, int64_t number)
+json_t *parameter_version_numbered(const json_t *head, int64_t number)
 {
 	json_t *list = json_object_get(head, "versions");
 	size_t n = json_array_size(list);
@@ -137,7 +138,7 @@ json_t *version_numbered(const json_t *head, int64_t number)
 	return NULL;
 }
 
-json_t *version_labelled(const json_t *head, const char *label, size_t *ret_at)
+json_t *parameter_version_labelled(const json_t *head, const char *label, size_t *ret_at)
 {
 	json_t *list = json_object_get(head, "versions");
 
@@ -155,20 +156,20 @@ json_t *version_labelled(const json_t *head, const char *label, size_t *ret_at)
 	return NULL;
 }
 
-const json_t *version_last(const json_t *head)
+const json_t *parameter_version_last(const json_t *head)
 {
-	return version_numbered(head, 0);
+	return parameter_version_numbered(head, 0);
 }
 
-const json_t *version_pick(const json_t *head, const char *selector)
+const json_t *parameter_version_pick(const json_t *head, const char *selector)
 {
 	int64_t number;
 
 	if (!*selector)
-		return version_last(head);
+		return parameter_version_last(head);
 	if (str_to_int64(str_from(selector + 1), 1, INT64_MAX, &number))
-		return version_numbered(head, number);
-	return version_labelled(head, selector + 1, NULL);
+		return parameter_version_numbered(head, number);
+	return parameter_version_labelled(head, selector + 1, NULL);
 }
 
 /* ---- values ---- */
@@ -198,8 +199,8 @@ static bool open_sealed(
 	return auth_unseal(s->key, buf_str(&raw), str_from(aad), ret);
 }
 
-int value_read(const struct ssm *s, const char *key, int64_t version, bool decrypt, struct buf *ret,
-    struct err *e)
+int parameter_value_read(const struct ssm *s, const char *key, int64_t version, bool decrypt,
+    struct buf *ret, struct err *e)
 {
 	char name[KEY_SIZE + 24];
 	const json_t *doc;
@@ -219,8 +220,8 @@ int value_read(const struct ssm *s, const char *key, int64_t version, bool decry
 	    "the value of a parameter cannot be opened: was DATA/secret replaced? Put it again.");
 }
 
-void value_put(struct ssm *s, struct docs_change *g, const char *key, int64_t version, bool secure,
-    struct str value)
+void parameter_value_put(struct ssm *s, struct docs_change *g, const char *key, int64_t version,
+    bool secure, struct str value)
 {
 	char name[KEY_SIZE + 24], aad[KEY_SIZE + 24];
 	_cleanup_buf_ struct buf raw = BUF_INIT;
@@ -240,7 +241,7 @@ void value_put(struct ssm *s, struct docs_change *g, const char *key, int64_t ve
 	docs_put(g, s->values, name, doc);
 }
 
-void value_delete(struct ssm *s, struct docs_change *g, const char *key, int64_t version)
+void parameter_value_delete(struct ssm *s, struct docs_change *g, const char *key, int64_t version)
 {
 	char name[KEY_SIZE + 24];
 
@@ -258,13 +259,13 @@ int ssm_value(struct ssm *s, const char *account, const char *region, const char
 	const char *key = NULL;
 	const json_t *head = NULL, *v;
 
-	if (ref_parse(name, account, region, &r))
-		head = head_find(s, &r, false, &key);
+	if (parameter_ref_parse(name, account, region, &r))
+		head = parameter_head(s, &r, false, &key);
 	if (!head)
 		return err_set(e, ENOENT, "there is no parameter %.180s: put it first", name);
-	v = version_pick(head, r.selector);
+	v = parameter_version_pick(head, r.selector);
 	if (!v)
 		return err_set(e, ENOENT,
 		    "the parameter %.180s has no such version or label: look at its history", name);
-	return value_read(s, key, docs_int(v, "version"), true, ret, e);
+	return parameter_value_read(s, key, docs_int(v, "version"), true, ret, e);
 }

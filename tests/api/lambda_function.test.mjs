@@ -88,7 +88,7 @@ describe('CreateFunction', () => {
 		'no code': [{ Code: {} }, 'Please provide a source for function code.'],
 		'two sources': [{ Code: { ZipFile: zip({ a: '' }), S3Bucket: 'bucket', S3Key: 'k' } },
 			'Please do not provide other FunctionCode parameters when providing a ZipFile.'],
-		'code from S3': [{ Code: { S3Bucket: 'bucket', S3Key: 'key' } }, /S3 is not supported here yet/],
+		'code from S3': [{ Code: { S3Bucket: 'bucket', S3Key: 'key' } }, /Error occurred while GetObject. S3 Error Code: NoSuchBucket/],
 		'an image': [{ Code: { ImageUri: 'x/y:1' } }, /images are not supported here yet/i],
 		'no handler': [{ Handler: undefined },
 			'Runtime and Handler are mandatory parameters for functions created with deployment packages.'],

@@ -16,7 +16,7 @@
 
 struct options {
 	const char *data;
-	struct cli_list listen;
+	struct cli_list listen, brokers;
 	bool dev, debug;
 	int64_t boxes, pool_memory_mb, pool_each, concurrency, idle_s, retry_base_ms, spin_us;
 	int64_t stream_rate;
@@ -135,6 +135,8 @@ static void add_core_options(struct command *c, const struct options *o)
 		add_text(c, "--runtime", found[i]);
 		free(found[i]);
 	}
+	for (size_t i = 0; i < o->brokers.count; i++)
+		add_text(c, "--broker", o->brokers.items[i]);
 	add_number(c, "--pool-memory", o->pool_memory_mb);
 	add_number(c, "--pool-each", o->pool_each);
 	add_number(c, "--concurrency", o->concurrency);
@@ -187,6 +189,9 @@ static const struct cli_option table[] = {
 	AT(listen), 0, 0},
     {"data", 'd', CLI_TEXT, "DIR", "all that is kept (" CONFIG_DATA ")", AT(data), 0, 0},
     {"dev", 0, CLI_FLAG, NULL, "accept any key; listens on loopback only", AT(dev), 0, 0},
+    {"broker", 0, CLI_LIST, "NAME=URL",
+	"where RabbitMQ NAME is: amqp://[USER:PASSWORD@]HOST[:PORT];\nmay be given again",
+	AT(brokers), 0, 0},
     {"boxes", 0, CLI_NUMBER, "N", "the most boxes at a time (2048)", AT(boxes), 1, 2048},
     {"pool-memory", 0, CLI_NUMBER, "MB",
 	"memory for boxes that are ready before they are needed (64)", AT(pool_memory_mb), 0,

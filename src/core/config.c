@@ -2,8 +2,9 @@
 #include "core/config.h"
 
 #include "base/str.h"
+#include "source/source.h"
 
-enum kind { TEXT, NUMBER, FLAG, RUNTIME };
+enum kind { TEXT, NUMBER, FLAG, RUNTIME, BROKER };
 
 struct option {
 	const char *name;
@@ -15,6 +16,7 @@ struct option {
 static const struct option options[] = {
     {"--data", TEXT, offsetof(struct config, data), 0, 0},
     {"--runtime", RUNTIME, 0, 0, 0},
+    {"--broker", BROKER, 0, 0, 0},
     {"--dev", FLAG, offsetof(struct config, dev), 0, 0},
     {"--debug", FLAG, offsetof(struct config, debug), 0, 0},
     {"--pool-memory", NUMBER, offsetof(struct config, pool_memory_mb), 0, 65536},
@@ -39,6 +41,8 @@ static int set(struct config *c, const struct option *o, const char *value, stru
 	char *at = (char *)c + o->offset;
 	int64_t number;
 
+	if (o->kind == BROKER)
+		return source_broker_add(value, e);
 	if (o->kind == TEXT) {
 		memcpy(at, &value, sizeof(value));
 	} else if (o->kind == RUNTIME) {

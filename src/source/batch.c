@@ -60,9 +60,10 @@ bool source_batch_add(
 		b->room = b->room ? b->room * 2 : RECORDS_FIRST;
 		b->records = xrealloc(b->records, b->room * sizeof(*b->records));
 	}
-	if (b->count)
+	if (b->count && !b->fresh)
 		buf_putc(&b->text, ',');
-	else
+	b->fresh = false;
+	if (!b->count)
 		b->since_ns = loop_now_ns(b->run->sources->o.loop);
 	buf_append_str(&b->text, text);
 	rec = &b->records[b->count++];

@@ -3,6 +3,12 @@
 
 static const struct source_ops *const kinds[] = {
     &sqs_source,
+#ifdef MAYFLY_KAFKA
+    &kafka_source,
+#endif
+#ifdef MAYFLY_RABBITMQ
+    &rabbitmq_source,
+#endif
 };
 
 const struct source_ops *source_kind_find(const json_t *doc)
@@ -33,7 +39,17 @@ const char *source_kind(const json_t *doc, struct err *e)
 		return ops->name;
 	if (json_object_get(doc, "SelfManagedEventSource"))
 		err_set(e, ENOTSUP,
-		    "Self-managed Kafka is not supported by this server yet: use an SQS queue.");
+		    "This server was built without Kafka: install librdkafka-dev and build it "
+		    "again, or "
+		    "use an SQS queue.");
+	else if (str_is(service, "mq"))
+		err_set(e, ENOTSUP,
+		    "This server was built without RabbitMQ: install librabbitmq-dev and build it "
+		    "again, or use an SQS queue.");
+	else if (str_is(service, "kafka"))
+		err_set(e, ENOTSUP,
+		    "Amazon MSK is not supported by this server: name the brokers in "
+		    "SelfManagedEventSource.");
 	else if (service.len)
 		err_set(e, ENOTSUP,
 		    "Event sources of service %.*s are not supported by this server: use an SQS "

@@ -31,7 +31,16 @@ struct source_options {
 	struct invoke_version *(*resolve)(void *ctx, struct str account, struct str region,
 	    struct str name, struct str qualifier);
 	void *ctx;
+	/* The text of a secret (an ARN, or its name), which the caller frees; NULL and e. NULL:
+	 * there are no secrets here. */
+	char *(*secret)(
+	    void *ctx, struct str account, struct str region, const char *secret_id, struct err *e);
+	void *secret_ctx;
 };
+
+/* "NAME=amqp://[USER:PASSWORD@]HOST[:PORT]": where the broker is whose ARN says NAME. Before
+ * sources_open(). 0, or negative with e. */
+int source_broker_add(const char *text, struct err *e);
 
 /* Load all mappings; blocking, for start-up. NULL and e on failure. */
 struct sources *sources_open(const struct source_options *o, struct err *e);

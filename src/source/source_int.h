@@ -72,7 +72,7 @@ struct source_ops {
 };
 
 const struct source_ops *source_kind_find(const json_t *doc); /* kind.c; NULL if none */
-extern const struct source_ops sqs_source;
+extern const struct source_ops sqs_source, kafka_source, rabbitmq_source;
 
 /* ---- run.c: a mapping being polled ---- */
 
@@ -129,6 +129,7 @@ struct source_batch {
 	struct invocation *invocation; /* NULL: not running */
 	unsigned tries;                /* refusals in a row */
 	bool held;                     /* refused, waits to be tried again */
+	bool fresh;                    /* no comma before the next record */
 	bool given_up, looped;         /* ends when the timer fires */
 	struct loop_timer timer;
 	void *user; /* the source's */

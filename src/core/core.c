@@ -269,8 +269,7 @@ static int open_services(struct core *c, struct err *e)
 static int open_secrets(struct core *c, struct err *e)
 {
 	c->ssm = ssm_open(c->store, c->auth, e);
-	c->secretsmanager =
-	    c->ssm ? secretsmanager_open(c->loop, c->store, c->auth, e) : NULL;
+	c->secretsmanager = c->ssm ? secretsmanager_open(c->loop, c->store, c->auth, e) : NULL;
 	if (!c->secretsmanager)
 		return -EIO;
 	aws_service_add(c->aws, &ssm_service, c->ssm);

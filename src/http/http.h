@@ -133,8 +133,7 @@ void http_reply_file(struct http_request *r, unsigned status, const struct http_
 struct http_pieces {
 	/* The next one: 0 and a regular file, which becomes the server's; or -errno, which breaks
 	 * the connection. */
-	int (*next)(
-	    struct http_pieces *p, int *ret_fd, uint64_t *ret_offset, uint64_t *ret_length);
+	int (*next)(struct http_pieces *p, int *ret_fd, uint64_t *ret_offset, uint64_t *ret_length);
 	void (*free)(struct http_pieces *p); /* at the end, in any case */
 };
 /* length bytes altogether. */

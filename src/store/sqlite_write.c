@@ -113,8 +113,7 @@ static int require(struct writer *w, const struct store_op *o)
 
 static int apply_message(struct writer *w, const struct store_op *o)
 {
-	static const enum statement which[] = {
-	    [OP_SEND] = SQL_SEND,
+	static const enum statement which[] = {[OP_SEND] = SQL_SEND,
 	    [OP_REQUEUE] = SQL_REQUEUE,
 	    [OP_REMOVE] = SQL_REMOVE,
 	    [OP_REQUIRE] = SQL_REQUIRE,

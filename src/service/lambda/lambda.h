@@ -21,8 +21,8 @@ struct lambda_options {
 	struct store *store;
 	struct invoke *invoke;
 	struct targets *targets; /* what dead letters and destinations may be; NULL in tests: all */
-	struct boxes *boxes; /* whose spawner unpacks code; NULL in tests: ready at once */
-	const char *url;     /* "http://127.0.0.1:4566": of Code.Location and function URLs */
+	struct boxes *boxes;     /* whose spawner unpacks code; NULL in tests: ready at once */
+	const char *url;         /* "http://127.0.0.1:4566": of Code.Location and function URLs */
 	/* Where code is unpacked (DATA/code), to find what is missing or left over at the start;
 	 * NULL: trust that all is there. */
 	const char *code_dir;

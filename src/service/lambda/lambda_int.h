@@ -3,7 +3,8 @@
  *
  * Every object is a JSON document as it lies in the store (space "lambda"), with the few things
  * derived from it that running needs. Keys: ACCOUNT/REGION/FUNCTION/f, …/v/NUMBER (0 is $LATEST),
- * …/a/ALIAS, …/p/QUALIFIER, …/u/QUALIFIER, …/e/QUALIFIER. Documents are immutable once they are in memory.
+ * …/a/ALIAS, …/p/QUALIFIER, …/u/QUALIFIER, …/e/QUALIFIER. Documents are immutable once they are in
+ * memory.
  */
 #pragma once
 

@@ -169,6 +169,28 @@ int checksum_wanted(struct call *c, struct checksum_want *ret, struct err *e)
 	return 0;
 }
 
+int checksum_document(struct call *c, struct err *e)
+{
+	struct checksum_want w = {0};
+	struct store_hashes sums;
+	struct store_hasher *h;
+	_cleanup_buf_ struct buf body = call_take_body(c);
+	char text[CHECKSUM_SIZE];
+	int r = from_headers(c, &w, e);
+
+	if (r < 0 || !w.kind)
+		return r;
+	h = store_hasher_new(w.kind);
+	store_hasher_add(h, buf_data(&body), buf_len(&body));
+	store_hasher_end(h, &sums);
+	checksum_text(w.kind, &sums, text);
+	if (strcmp(w.value, text) != 0)
+		return fail(e, S3_BAD_DIGEST,
+		    "The %s you specified did not match the calculated checksum.",
+		    checksum_name(w.kind));
+	return 0;
+}
+
 int checksum_trailer(struct call *c, struct checksum_want *w, struct err *e)
 {
 	const struct kind *k = find(w->kind);

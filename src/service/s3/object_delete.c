@@ -241,6 +241,8 @@ int s3_delete_objects(struct call *c, const struct s3_delete_objects_in *in,
 	int r = bucket_get(c, in->bucket, in->expected_bucket_owner, NULL, NULL, &b, e);
 
 	(void)out;
+	if (r == 0)
+		r = checksum_document(c, e);
 	if (r < 0)
 		return r;
 	if (list->count == 0 || list->count > S3_LIST_MAX)

@@ -24,6 +24,8 @@ const char *checksum_name(unsigned kind);
 size_t checksum_bytes(unsigned kind);
 /* What the client wants to be checked and kept of the body. Without a wish CRC64NVME is taken. */
 int checksum_wanted(struct call *c, struct checksum_want *ret, struct err *e);
+/* Is the request's document what a header says? Takes the body; its members stay valid. */
+int checksum_document(struct call *c, struct err *e);
 /* In on_end(): the value that came behind the body. */
 int checksum_trailer(struct call *c, struct checksum_want *w, struct err *e);
 void checksum_text(unsigned kind, const struct store_hashes *h, char out[CHECKSUM_SIZE]);

@@ -91,9 +91,11 @@ class Model:
             shape["error"] = {"httpStatusCode": status, "code": code}
 
     def add_wire_names(self):
-        """Names in XML and in queries where the model only has those in JSON; open enums."""
+        """Names in XML and in queries where the model only has those in JSON; open enums
+        and patterns."""
         for name in self.wire.get("open", ()):
-            self.all[name].pop("enum")
+            for limit in ("enum", "pattern"):
+                self.all[name].pop(limit, None)
         for name, facts in self.wire.get("shapes", {}).items():
             for part in ("member", "key", "value"):
                 if part in facts:

@@ -105,11 +105,20 @@ int s3_failed(struct call *c, int result, const char *key, struct err *e)
 
 /* ---- virtual hosts ---- */
 
-static struct str without_port(struct str host)
+/* Without the port, in small letters: names of hosts know no others. */
+static struct str host_name(const struct http_request *r, struct arena *arena)
 {
+	struct str host = http_header(r, "host");
 	const char *colon = host.len ? memrchr(host.ptr, ':', host.len) : NULL;
+	char *name;
 
-	return colon ? (struct str){host.ptr, (size_t)(colon - host.ptr)} : host;
+	if (!host.len)
+		return STR_NULL;
+	host.len = colon ? (size_t)(colon - host.ptr) : host.len;
+	name = arena_printf(arena, "%.*s", STR_FMT(host));
+	for (char *p = name; *p; p++)
+		*p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
+	return str_from(name);
 }
 
 static bool is_region(struct str s)
@@ -151,7 +160,7 @@ static struct str bucket_of(const struct s3 *s, struct str name)
 static struct str host_path(void *ctx, const struct http_request *r, struct arena *arena)
 {
 	const struct s3 *s = ctx;
-	struct str host = without_port(http_header(r, "host")), bucket = STR_NULL;
+	struct str host = host_name(r, arena), bucket = STR_NULL;
 	char *path;
 
 	for (size_t i = 0; i < s->options.host_count && !bucket.ptr; i++) {

@@ -72,8 +72,14 @@ static void on_piece(void *ctx, struct str data)
 	runtime_pause(p->rt, p->paused);
 }
 
-static const struct runtime_handler handler = {
-    on_event, on_event, on_init_error, on_answer, on_broken, on_stream, on_piece, on_taken_back};
+static const struct runtime_handler handler = {.on_warm = on_event,
+    .on_ready = on_event,
+    .on_init_error = on_init_error,
+    .on_answer = on_answer,
+    .on_broken = on_broken,
+    .on_stream = on_stream,
+    .on_piece = on_piece,
+    .on_taken_back = on_taken_back};
 
 static void honest(struct loop *l, int box, uint8_t kind)
 {

@@ -111,8 +111,14 @@ static void on_piece(void *ctx, struct str data)
 	}
 }
 
-static const struct runtime_handler handler = {
-    on_warm, on_ready, on_init_error, on_answer, on_broken, on_stream, on_piece, on_taken_back};
+static const struct runtime_handler handler = {.on_warm = on_warm,
+    .on_ready = on_ready,
+    .on_init_error = on_init_error,
+    .on_answer = on_answer,
+    .on_broken = on_broken,
+    .on_stream = on_stream,
+    .on_piece = on_piece,
+    .on_taken_back = on_taken_back};
 
 static void turns(struct play *p, int n)
 {

@@ -190,6 +190,7 @@ static int setup(void **state)
 	dir = scratch_new();
 	iv = (struct invoke){
 	    .o = {.loop = loop, .retry_base_ms = 50, .resolve = resolve, .policy = find_policy}};
+	list_init(&iv.versions);
 	open_all();
 	return 0;
 }

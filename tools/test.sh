@@ -159,6 +159,7 @@ suites() {
 	title "boxes, as they are used"
 	suite build box
 	suite build fault
+	suite build source
 }
 
 # ---- the API ----

@@ -94,6 +94,20 @@ static void watch_peer(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof(dead_ms));
 }
 
+/* A queue that is deleted is told of only to those who say that they listen. */
+static amqp_rpc_reply_t say_hello(amqp_connection_state_t conn, const struct config *c)
+{
+	amqp_table_entry_t can = {.key = amqp_cstring_bytes("consumer_cancel_notify"),
+	    .value = {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1}};
+	amqp_table_entry_t all = {.key = amqp_cstring_bytes("capabilities"),
+	    .value = {
+		.kind = AMQP_FIELD_KIND_TABLE, .value.table = {.num_entries = 1, .entries = &can}}};
+	const amqp_table_t properties = {.num_entries = 1, .entries = &all};
+
+	return amqp_login_with_properties(conn, c->vhost, 0, FRAME_MAX, 0, &properties,
+	    AMQP_SASL_METHOD_PLAIN, c->user, c->password);
+}
+
 static int log_in(struct feed *f, const struct config *c, amqp_connection_state_t conn)
 {
 	struct timeval limit = {.tv_sec = CONNECT_S};
@@ -113,9 +127,7 @@ static int log_in(struct feed *f, const struct config *c, amqp_connection_state_
 	watch_peer(amqp_get_sockfd(conn));
 	amqp_set_handshake_timeout(conn, &limit);
 	amqp_set_rpc_timeout(conn, &limit);
-	return problem(f, "The broker refuses the connection",
-	    amqp_login(
-		conn, c->vhost, 0, FRAME_MAX, 0, AMQP_SASL_METHOD_PLAIN, c->user, c->password));
+	return problem(f, "The broker refuses the connection", say_hello(conn, c));
 }
 
 static int subscribe(struct feed *f, const struct config *c, amqp_connection_state_t conn)

@@ -78,7 +78,7 @@ int main(void)
 	rd_kafka_t *producer;
 	int n;
 
-	client = make(RD_KAFKA_PRODUCER, NULL, 0);
+	client = make(RD_KAFKA_PRODUCER, (const char *const[][2]){{"log_level", "3"}}, 1);
 	cluster = rd_kafka_mock_cluster_new(client, 1);
 	must(!cluster, "making the cluster");
 	servers = rd_kafka_mock_cluster_bootstraps(cluster);

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -64,7 +63,8 @@ def text(data):
 class Brokers(fault.unittest.TestCase):
     def make(self, name, **environment):
         self.server.create(name, PRINTS, timeout=10,
-                           Environment={"Variables": {k.upper(): v for k, v in environment.items()}})
+                           Environment={"Variables": {
+                               k.upper(): v for k, v in environment.items()}})
 
     def set(self, name, **environment):
         lam = self.server.client()
@@ -216,9 +216,7 @@ class Kafka(Brokers):
         self.make("kill", sleep="3")
         uuid = self.map("kill", "kill")
         self.kafka("put", "kill", 0, "k", "once or twice")
-        self.until(lambda: self.kafka("committed", uuid, "kill", 0) < 1 and
-                   self.server.status()["running"] if "running" in self.server.status()
-                   else time.sleep(2) or True, bool)
+        self.until(lambda: self.events("kill"), bool)
         self.server.kill_core()
         self.set("kill")
         self.until(lambda: self.kafka("committed", uuid, "kill", 0), lambda o: o == 1, 60)
@@ -244,7 +242,7 @@ class Kafka(Brokers):
     def test_what_is_wrong_is_refused(self):
         lam = self.server.client()
         self.make("wrong")
-        good = {"FunctionName": "wrong", "Topics": ["t"], "StartingPosition": "LATEST",
+        good = {"FunctionName": "wrong", "Topics": ["topic"], "StartingPosition": "LATEST",
                 "SelfManagedEventSource": {"Endpoints": {
                     "KAFKA_BOOTSTRAP_SERVERS": ["127.0.0.1:1"]}}}
         for change, words in (
@@ -344,7 +342,7 @@ class RabbitMQ(Brokers):
         self.make("kill", sleep="3")
         uuid = self.map("kill", "kill")
         self.client("put", "kill", "once or twice")
-        time.sleep(2)
+        self.until(lambda: self.events("kill"), bool)
         self.server.kill_core()
         self.set("kill")
         self.until(lambda: [m for m in self.messages("kill", "kill") if m["redelivered"]], bool, 60)

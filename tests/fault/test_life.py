@@ -466,8 +466,15 @@ def handler(event, context):
         for memory, share in ((128, 128 / 1769), (512, 512 / 1769), (1769, 1.0)):
             self.server.create(f"cpu{memory}", code, memory=memory, timeout=10)
             self.server.invoke(f"cpu{memory}")
-            got = self.server.invoke(f"cpu{memory}").value
-            self.assertLess(abs(got - share), 0.04 if share < 1 else 0.15, (memory, got))
+            off, most = 0.04 if share < 1 else 0.15, 0
+            # Never more; less only because the machine has other work, which passes.
+            for _ in range(8):
+                got = self.server.invoke(f"cpu{memory}").value
+                self.assertLess(got, share + off, memory)
+                most = max(most, got)
+                if most > share - off:
+                    break
+            self.assertGreater(most, share - off, memory)
 
     def test_tmp(self):
         code = {"index.py": '''

@@ -196,7 +196,7 @@ static void test_sums_in_pieces_and_joined(void **state)
 static void test_file_lives_by_references(void **state)
 {
 	struct fixture *f = *state;
-	size_t len = 3000001;
+	size_t len = 20000001; /* more than one turn of hashing */
 	char *bytes = xmalloc(len), *back = xmalloc(len);
 	struct store_hashes sums;
 	struct result r;
@@ -313,6 +313,28 @@ static void test_sweep_removes_what_no_row_keeps(void **state)
 	store_file_forget(f->store, fresh);
 	settle(f);
 	assert_int_equal(count_files(f), 1);
+}
+
+static void test_a_file_that_is_read_stays(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id = make_file(f, "kept", 4, STORE_MD5, NULL);
+	struct store_extent x[] = {{id, 0, 2}, {id, 2, 2}};
+	struct result r;
+	char back[4];
+
+	begin(&r);
+	store_file_keep(&r.write, id);
+	assert_int_equal(commit(f, &r), 0);
+	store_files_hold(f->store, x, 2);
+	begin(&r);
+	store_file_drop(&r.write, id);
+	assert_int_equal(commit(f, &r), 0);
+	settle(f);
+	assert_int_equal(store_file_read(f->store, x, 2, 0, back, 4), 4);
+	store_files_release(f->store, x, 2);
+	settle(f);
+	assert_int_equal(count_files(f), 0);
 }
 
 static void on_get(void *ctx, int result, struct str value, int64_t version)
@@ -445,6 +467,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_empty_file_is_none, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_pressure_and_abandon, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sweep_removes_what_no_row_keeps, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_a_file_that_is_read_stays, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_get, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_walk_a_million, setup, teardown),
 	};

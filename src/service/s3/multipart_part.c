@@ -60,7 +60,7 @@ static int choose_checksum(struct call *c, struct object *facts, struct err *e)
 		return fail(e, S3_INVALID_REQUEST,
 		    "The %s checksum type cannot be used with the %s checksum algorithm.", type,
 		    checksum_name(facts->checksum_kind));
-	/* "": the client did not choose, and need not send sums of parts. */
+	/* Absent: the client did not choose, and need not send sums of parts. */
 	facts->checksum = algorithm ? "chosen" : NULL;
 	return 0;
 }

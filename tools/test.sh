@@ -159,7 +159,6 @@ suites() {
 	title "boxes, as they are used"
 	suite build box
 	suite build fault
-	suite build source
 }
 
 # ---- the API ----

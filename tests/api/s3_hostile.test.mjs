@@ -10,6 +10,7 @@ import { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
 import * as s3 from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
+import { createPresignedPost } from '@aws-sdk/s3-presigned-post';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { rejects, startServer } from './server.mjs';
 
@@ -361,4 +362,64 @@ test('a thousand uploads at once', async () => {
 	assert.equal((await send('ListObjectsV2', { Bucket })).KeyCount, 1000);
 	assert.equal((await bytes(Bucket, 'k999')).length, 4 + 999 * 20);
 	await send('DeleteObjects', { Bucket, Delete: { Quiet: true, Objects: paths.map((p) => ({ Key: p.slice(10) })) } });
+});
+
+test('a bucket that comes and goes is never half there; nobody makes one unknown', async () => {
+	assert.equal((await ask('PUT', '/thousand', {})).status, 403); // it exists: no answer to strangers
+	assert.equal((await ask('PUT', '/strange', {})).status, 403);
+	for (let i = 0; i < 20; i++) {
+		const Bucket = await bucket('comes-and-goes');
+		const outcome = (promise) => promise.then(() => 'done', (e) => e.name);
+		const [gone, made] = await Promise.all([outcome(send('DeleteBucket', { Bucket })), outcome(send('CreateBucket', { Bucket }))]);
+		const there = (await outcome(send('HeadBucket', { Bucket }))) === 'done';
+		assert.equal(gone, 'done');
+		if (made !== 'done') assert.equal(made, 'OperationAborted');
+		if (there) assert.equal(made, 'done');
+		await send('DeleteBucket', { Bucket }).catch(() => {});
+	}
+});
+
+test('copies of what is large keep nobody waiting', async () => {
+	const Bucket = await bucket('copies');
+	await send('PutObject', { Bucket, Key: 'from', Body: randomBytes(8 * MIB) });
+	const upload = await start(Bucket, 'large'), parts = [];
+	for (let n = 1; n <= 25; n++) {
+		const { CopyPartResult } = await send('UploadPartCopy', { ...upload, PartNumber: n, CopySource: `${Bucket}/from` });
+		parts.push({ PartNumber: n, ETag: CopyPartResult.ETag });
+	}
+	await complete(upload, parts);
+	const began = Date.now(), waits = [];
+	let left = 16;
+	const copies = Promise.all(Array.from({ length: left }, (_, i) => send('CopyObject', { Bucket, Key: `to${i}`,
+		CopySource: `${Bucket}/large`, ChecksumAlgorithm: 'SHA256' }).finally(() => left--)));
+	while (left) {
+		const at = Date.now();
+		await send('PutObject', { Bucket, Key: 'small', Body: 'x' });
+		waits.push(Date.now() - at);
+	}
+	await copies;
+	assert.ok(Math.max(...waits) < (Date.now() - began) / 3, `${Math.max(...waits)} of ${Date.now() - began} ms`);
+});
+
+test('a form cannot say one thing to its policy and another to the bucket', async () => {
+	const Bucket = await bucket('forms');
+	const { url, fields } = await createPresignedPost(client, { Bucket, Key: 'up/${filename}',
+		Conditions: [['eq', '$Content-Type', 'image/png'], ['content-length-range', 1, 100]] });
+	const post = async (pairs, name = 'a.png') => {
+		const part = (head, data) => Buffer.concat([Buffer.from(`--b\r\nContent-Disposition: form-data; ${head}\r\n\r\n`),
+			Buffer.from(data), Buffer.from('\r\n')]);
+		const file = Buffer.concat([Buffer.from('name="file"; filename="'), Buffer.from(name, 'latin1'), Buffer.from('"')]);
+		const body = Buffer.concat([...pairs.map(([n, v]) => part(`name="${n}"`, v)),
+			Buffer.from('--b\r\nContent-Disposition: form-data; '), file, Buffer.from('\r\n\r\nhello\r\n--b--\r\n')]);
+		return (await fetch(url, { method: 'POST', body, headers: { 'content-type': 'multipart/form-data; boundary=b' } })).status;
+	};
+	const good = [...Object.entries(fields), ['Content-Type', 'image/png']];
+	assert.equal(await post([['Content-Type', 'text/html'], ...good]), 400);
+	assert.equal(await post([...good, ['content-type', 'text/html']]), 400);
+	assert.equal(await post([...Object.entries(fields), ['Content-Type', 'text/html']]), 403);
+	assert.equal(await post([...good, ['key', 'elsewhere']]), 400);
+	assert.equal(await post(good, 'a\xff.png'), 400);
+	assert.equal((await send('ListObjectsV2', { Bucket })).KeyCount, 0);
+	assert.equal(await post(good), 204);
+	assert.equal((await send('HeadObject', { Bucket, Key: 'up/a.png' })).ContentType, 'image/png');
 });

@@ -234,6 +234,8 @@ static int check_key(struct form *f, struct err *e)
 	f->key = fill_key(pattern, f->parser.file_name);
 	if (!*f->key || strlen(f->key) > S3_KEY_MAX)
 		return fail(e, S3_KEY_TOO_LONG_ERROR, "Your key is too long, or empty");
+	if (!utf8_valid(str_from(f->key))) /* the file's name is the browser's */
+		return fail(e, S3_INVALID_ARGUMENT, "The key is not UTF-8.");
 	return 0;
 }
 

@@ -113,6 +113,10 @@ static int add_field(struct form_parser *p, struct str value, struct err *e)
 		    "Your POST request has more than %d fields before the file.", FORM_FIELDS_MAX);
 	if (memchr(value.ptr, '\0', value.len) || !utf8_valid(value))
 		return malformed(e);
+	/* Twice the same name: one would be checked by the policy, the other used. */
+	if (form_value(p, p->name))
+		return fail(e, S3_INVALID_ARGUMENT,
+		    "Bucket POST must contain the field '%.64s' once at most.", p->name);
 	p->fields[p->field_count++] = (struct form_field){p->name, call_strn(p->call, value)};
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "store/sqlite_int.h"
 
 #define HASH_PIECE (256 * 1024)
+#define HASH_SHARE (8u << 20) /* of one turn on a worker */
 
 int store_file_open(struct store *s, uint64_t id)
 {
@@ -73,45 +74,58 @@ struct hash_job {
 	struct store *store;
 	struct store_extent *extents;
 	size_t count;
-	unsigned which;
+	size_t next; /* extent, and how far in it */
+	uint64_t at;
+	struct store_hasher *hasher;
 	int result;
 	struct store_hashes hashes;
 	void (*done)(void *ctx, int result, const struct store_hashes *h);
 	void *ctx;
 };
 
-static int hash_extent(
-    struct hash_job *j, const struct store_extent *x, struct store_hasher *h, char *piece)
+/* Hash on in the next extent, at most `most` bytes. The bytes, or -errno. */
+static ssize_t hash_extent(struct hash_job *j, char *piece, size_t most)
 {
+	const struct store_extent *x = &j->extents[j->next];
 	_cleanup_close_ int fd = store_file_open(j->store, x->file);
-	uint64_t at = 0;
+	size_t got = 0;
 
 	if (fd < 0)
 		return fd;
-	while (at < x->length) {
-		size_t want =
-		    x->length - at < HASH_PIECE ? (size_t)(x->length - at) : (size_t)HASH_PIECE;
-		ssize_t n = pread(fd, piece, want, (off_t)(x->offset + at));
+	while (j->at < x->length && got < most) {
+		size_t want = min_size(x->length - j->at, HASH_PIECE);
+		ssize_t n = pread(fd, piece, want, (off_t)(x->offset + j->at));
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
-		store_hasher_add(h, piece, (size_t)n);
-		at += (uint64_t)n;
+		store_hasher_add(j->hasher, piece, (size_t)n);
+		j->at += (uint64_t)n;
+		got += (size_t)n;
 	}
-	return 0;
+	if (j->at >= x->length) {
+		j->next++;
+		j->at = 0;
+	}
+	return (ssize_t)got;
 }
 
+/* A share: gigabytes at once would keep everybody else from the workers. */
 static void run_hash(struct loop_work *w)
 {
 	struct hash_job *j = container_of(w, struct hash_job, work);
-	struct store_hasher *h = store_hasher_new(j->which);
 	_cleanup_free_ char *piece = xmalloc(HASH_PIECE);
+	size_t got = 0;
 
-	for (size_t i = 0; i < j->count && j->result == 0; i++)
-		j->result = hash_extent(j, &j->extents[i], h, piece);
-	store_hasher_end(h, &j->hashes);
+	while (j->next < j->count && got < HASH_SHARE && j->result == 0) {
+		ssize_t n = hash_extent(j, piece, HASH_SHARE - got);
+
+		if (n < 0)
+			j->result = (int)n;
+		else
+			got += (size_t)n;
+	}
 }
 
 static void hash_done(struct loop_work *w)
@@ -119,6 +133,11 @@ static void hash_done(struct loop_work *w)
 	struct hash_job *j = container_of(w, struct hash_job, work);
 	bool closed = j->store->closed;
 
+	if (j->next < j->count && j->result == 0 && !closed) {
+		loop_work_start(j->store->loop, &j->work);
+		return;
+	}
+	store_hasher_end(j->hasher, &j->hashes);
 	store_job_done(j->store);
 	if (!closed)
 		j->done(j->ctx, j->result, j->result ? NULL : &j->hashes);
@@ -136,7 +155,7 @@ void store_file_hash(struct store *s, const struct store_extent *extents, size_t
 	if (count)
 		memcpy(j->extents, extents, count * sizeof(*extents));
 	j->count = count;
-	j->which = hashes;
+	j->hasher = store_hasher_new(hashes);
 	j->done = done;
 	j->ctx = ctx;
 	j->work.run = run_hash;

@@ -143,6 +143,10 @@ static int check_new(struct call *c, const struct s3_create_bucket_in *in, struc
 		return fail(e, S3_NOT_IMPLEMENTED,
 		    "ACLs are not implemented: BucketOwnerEnforced is the only ownership. Use "
 		    "bucket policies.");
+	if (b && (b->making || b->deleting))
+		return fail(e, S3_OPERATION_ABORTED,
+		    "A conflicting conditional operation is currently in progress against this "
+		    "resource. Please try again.");
 	if (b && strcmp(b->account, c->account) == 0)
 		return fail(e, S3_BUCKET_ALREADY_OWNED_BY_YOU,
 		    "Your previous request to create the named bucket succeeded and you already "
@@ -162,8 +166,8 @@ static bool is_again(struct call *c, const struct s3_create_bucket_in *in, const
 {
 	const struct bucket *b = bucket_find(s3_of(c), in->bucket);
 
-	return b && strcmp(b->account, c->account) == 0 && strcmp(region, DEFAULT_REGION) == 0 &&
-	       strcmp(b->region, DEFAULT_REGION) == 0;
+	return b && c->principal.type != AWS_ANONYMOUS && strcmp(b->account, c->account) == 0 &&
+	       strcmp(region, DEFAULT_REGION) == 0 && strcmp(b->region, DEFAULT_REGION) == 0;
 }
 
 static void set_ownership(struct bucket *b, const struct s3_create_bucket_in *in, struct err *e)

@@ -50,7 +50,8 @@ class Objects(unittest.TestCase):
             self.written[key] = body
 
     def overwrite(self, s):
-        """One key again and again: what was acknowledged last, or something newer, is there."""
+        """One key again and again, by one client: what was acknowledged last, or what came after
+        it, is there."""
         n = self.next()
         body = b"%08d" % n + body_of(n, 50_000)
         try:
@@ -113,7 +114,7 @@ class Objects(unittest.TestCase):
         with Server() as s:
             s.client("s3").create_bucket(Bucket="objects")
             with Background(lambda: self.put(s), threads=3), \
-                    Background(lambda: self.overwrite(s), threads=2), \
+                    Background(lambda: self.overwrite(s)), \
                     Background(lambda: self.multipart(s), threads=1), \
                     Background(lambda: self.delete(s), threads=1):
                 for _ in range(KILLS):

@@ -300,6 +300,10 @@ test('documents made to do harm', async () => {
 	assert.equal(await post('PUT', 'lifecycle', rules(1000)), 200);
 	assert.equal(await post('PUT', 'lifecycle', rule(1).replace('<Days>1<', '<Days>99999999999999999999<')
 		.replace(/^(.*)$/, '<LifecycleConfiguration>$1</LifecycleConfiguration>')), 400);
+	assert.equal(await post('PUT', 'lifecycle', '<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter><Prefix/></Filter>' +
+		'<Expiration><Days>2147483647</Days></Expiration></Rule></LifecycleConfiguration>'), 200);
+	await send('PutObject', { Bucket, Key: 'for ever' });
+	assert.equal((await send('HeadObject', { Bucket, Key: 'for ever' })).Expiration, undefined);
 	const cors = (n) => `<CORSConfiguration>${'<CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule>'.repeat(n)}</CORSConfiguration>`;
 	assert.equal(await post('PUT', 'cors', cors(101)), 400);
 	// Patterns that make others' matchers look for years.

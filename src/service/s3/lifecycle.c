@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/time.h"
 
+#define LAST_DATE_MS 253402300799999 /* of the year 9999: headers have four digits */
 #define RULES_MAX 1000
 #define DUE_MAX 500
 #define DAY_MS (24 * 3600 * (int64_t)1000)
@@ -98,7 +99,7 @@ const char *lifecycle_expiration(
 			first = &l->rules->items[i];
 		}
 	}
-	if (!first)
+	if (!first || at > LAST_DATE_MS)
 		return NULL;
 	time_format_http(at, date);
 	return call_printf(

@@ -22,7 +22,7 @@ TARGET = STORE
 INVOKE = BOX | RUNTIME | STORE | METER | TARGET | {"box", "target"}
 AWS = HTTP | {"gen"}
 IMAGE = SPAWN | STORE | {"docs"}
-SCHED = IMAGE | LOGS | METER | {"image"}
+SCHED = IMAGE | LOGS | METER | {"image", "http"}
 SERVICE = INVOKE | AUTH | AWS | SCHED | {"invoke", "aws", "queue", "sched", "source"}
 ALLOWED = {
     "base": set(),

@@ -58,7 +58,8 @@ uint64_t image_bytes(const struct image *i);     /* compressed */
 size_t image_layers(const struct image *i, const uint8_t (**ret_diff_ids)[WIRE_HASH_SIZE]);
 struct image *image_ref(struct image *i); /* keeps its layers from being collected */
 void image_unref(struct image *i);
-/* Look a user up in the image's own passwd and group ("www-data", "1000:50"); "" is root. */
+/* Look a user up in the image's own passwd and group files (read from its unpacked layers)
+ * ("www-data", "1000:50"); "" is root. */
 int image_user(const struct image *i, const char *user, uint32_t *ret_uid, uint32_t *ret_gid,
     uint32_t groups[32], size_t *ret_count, struct err *e);
 

@@ -20,33 +20,47 @@
 #define CONTAINER_PORTS_MAX 100
 
 enum container_network {
-	CONTAINER_NET_NONE,   /* own namespace, loopback only */
-	CONTAINER_NET_BRIDGE, /* own namespace with an address on Mayfly's bridge, NAT out */
-	CONTAINER_NET_HOST,
+	CONTAINER_NET_NONE,   /* a namespace for each container, loopback only */
+	CONTAINER_NET_TASK,   /* awsvpc: one namespace and one address for the whole sandbox */
+	CONTAINER_NET_BRIDGE, /* a namespace and an address for each container, ports published */
+	CONTAINER_NET_HOST,   /* the host's */
 };
 
 struct sandbox_spec {
 	char id[CONTAINER_ID_SIZE];
-	enum container_network network; /* of all containers in it */
-	bool share_pid, share_ipc;      /* between the containers, held by a pause process */
-	uint32_t cpu_milli;             /* quota of the whole, 1000 = one CPU; 0: none */
-	uint64_t memory_bytes;          /* 0: none */
-	uint64_t disk_bytes;            /* of writable layers and scratch volumes; 0: 20 GiB */
-	uint32_t pids_max;              /* 0: 16384 */
+	enum container_network network;
+	bool share_pid, share_ipc; /* between the containers; the pause process holds them */
+	bool host_pid, host_ipc;   /* the host's instead */
+	uint32_t cpu_milli;        /* quota of the whole, 1000 = one CPU; 0: none */
+	uint64_t memory_bytes;     /* 0: none */
+	uint64_t disk_bytes;       /* of writable layers and scratch volumes; 0: 20 GiB */
+	uint32_t pids_max;         /* 0: 16384 */
 };
 
-/* Listening sockets made inside the sandbox's network namespace, for core to serve: closed with
- * the sandbox. -1 with CONTAINER_NET_HOST. */
-enum sandbox_fd {
-	SANDBOX_FD_METADATA, /* 169.254.170.2:80: task metadata and credentials */
-	SANDBOX_FD_ENDPOINT, /* 169.254.170.2:4566: AWS_ENDPOINT_URL */
-	SANDBOX_FD_COUNT
+/* Listening sockets made inside a network namespace, for core to serve; they keep the namespace
+ * alive, so close them before removing it. All -1 with CONTAINER_NET_HOST. */
+enum container_fd {
+	CONTAINER_FD_METADATA, /* 169.254.170.2:80: task metadata and credentials */
+	CONTAINER_FD_ENDPOINT, /* 169.254.170.2:4566: AWS_ENDPOINT_URL */
+	CONTAINER_FD_COUNT
 };
 
-struct sandbox_facts {
-	char address[16]; /* dotted, on the bridge; "" without one. Reachable from the host */
+struct container_port {
+	bool udp;
+	char host_address[16]; /* dotted; "": every address of the host */
+	uint16_t host;         /* 0: a free one is chosen */
+	uint16_t inside;
+};
+
+/* What a network namespace is like: of the sandbox with CONTAINER_NET_TASK, else of the container.
+ * Texts are "" where there is nothing. */
+struct container_net {
+	char address[16], gateway[16]; /* dotted; the address can be reached from the host */
+	unsigned prefix_len;
 	char mac[18];
-	int fds[SANDBOX_FD_COUNT]; /* the callee's */
+	int fds[CONTAINER_FD_COUNT];        /* the callee's */
+	const struct container_port *ports; /* as asked, host filled in; valid during the call */
+	size_t port_count;
 };
 
 enum container_mount_kind {
@@ -106,6 +120,8 @@ struct container_spec {
 	size_t device_count;
 	const struct container_pair *sysctls;
 	size_t sysctl_count;
+	const struct container_port *ports; /* with CONTAINER_NET_BRIDGE only */
+	size_t port_count;
 };
 
 enum container_state {
@@ -125,9 +141,10 @@ struct container_facts {
 struct container_handler {
 	/* A container ended, whoever ended it. */
 	void (*on_exit)(void *ctx, const struct container_facts *f);
-	/* At start, for each that a former life left, then once with both NULL. */
-	void (*on_found)(
-	    void *ctx, const struct sandbox_spec *sandbox, const struct container_facts *f);
+	/* At start, for each that a former life left (its sandbox before it), then once with both
+	 * NULL. net is that of the one that is named, with new listening sockets, or NULL. */
+	void (*on_found)(void *ctx, const struct sandbox_spec *sandbox,
+	    const struct container_facts *f, const struct container_net *net);
 };
 void spawn_containers_start(struct spawn *s, const struct container_handler *h, void *ctx);
 
@@ -135,26 +152,34 @@ void spawn_containers_start(struct spawn *s, const struct container_handler *h, 
 typedef void container_done(void *ctx, int result, const char *why);
 
 void spawn_sandbox_make(struct spawn *s, const struct sandbox_spec *spec,
-    void (*done)(void *ctx, int result, const char *why, const struct sandbox_facts *f), void *ctx);
+    void (*done)(void *ctx, int result, const char *why, const struct container_net *net),
+    void *ctx);
 /* Kills what is left in it; gives back address, disk, cgroup. */
 void spawn_sandbox_remove(struct spawn *s, const char *id, container_done *done, void *ctx);
 
-/* Make the bundle, mount it, have the runtime create it. */
-void spawn_container_make(
-    struct spawn *s, const struct container_spec *spec, container_done *done, void *ctx);
+/* Make the bundle, mount it, have the runtime create it. net: NULL unless it has a namespace of
+ * its own. -EADDRINUSE: a port is taken; -ENOENT: a layer is missing. */
+void spawn_container_make(struct spawn *s, const struct container_spec *spec,
+    void (*done)(void *ctx, int result, const char *why, const struct container_net *net),
+    void *ctx);
 void spawn_container_start(struct spawn *s, const char *id, container_done *done, void *ctx);
 void spawn_container_signal(
     struct spawn *s, const char *id, int signal, container_done *done, void *ctx);
 void spawn_container_remove(struct spawn *s, const char *id, container_done *done, void *ctx);
 
-/* stdout and stderr as conmon writes them (k8s-file format), for reading from the start on; the
- * descriptor is the callee's. done with -1 when there is none. */
+/* stdout and stderr as conmon writes them (k8s-file format: TIME STREAM F|P TEXT), for reading from
+ * the start on; the descriptor is the callee's. Whoever has read may give the disk back by
+ * fallocate(FALLOC_FL_PUNCH_HOLE): the size goes on growing, the blocks do not. done with -1 when
+ * there is none. */
 void spawn_container_log(
     struct spawn *s, const char *id, void (*done)(void *ctx, int fd), void *ctx);
 
-/* Descriptors of usage, as with boxes: enum wire_box_fd's MEMORY, PEAK, OOM, CPU's usage. */
+/* Open files of the kernel, for pread at 0; the callee's; -1 where the kernel has none. */
 struct container_usage {
-	int memory, peak, cpu; /* -1: the kernel has none; cpu: nanoseconds as decimal text */
+	int memory, peak; /* bytes as decimal text */
+	int cpu;          /* v1: nanoseconds as decimal text; v2: cpu.stat */
+	int pids;
+	int net; /* /proc/net/dev of its namespace */
 };
 void spawn_container_usage(struct spawn *s, const char *id,
     void (*done)(void *ctx, const struct container_usage *u), void *ctx);
@@ -174,5 +199,12 @@ struct container_exec {
 void spawn_container_exec(struct spawn *s, const struct container_exec *x,
     void (*done)(void *ctx, int result, const char *why, const int streams[3]),
     void (*on_end)(void *ctx, int exit_code), void *ctx);
-void spawn_container_resize(struct spawn *s, const char *exec_id, uint16_t rows, uint16_t columns);
+/* A terminal's descriptor is its master: its owner resizes it by TIOCSWINSZ. */
 void spawn_container_exec_kill(struct spawn *s, const char *exec_id);
+
+/* The container's own stdin, stdout, stderr, from now on: conmon's attach socket (SOCK_SEQPACKET;
+ * packets from it begin with 2: stdout or 3: stderr, packets to it are stdin as they are). */
+void spawn_container_attach(struct spawn *s, const char *id,
+    void (*done)(void *ctx, int result, const char *why, int socket), void *ctx);
+/* Of a container with a terminal. */
+void spawn_container_resize(struct spawn *s, const char *id, uint16_t rows, uint16_t columns);

@@ -1,0 +1,74 @@
+/*
+ * The network of containers: one bridge of this instance in the spawner's network namespace, an
+ * address for every namespace that is attached to it, NAT to the outside, published ports.
+ * Netlink and nf_tables by libmnl and libnftnl, in one transaction a change; no program is run.
+ * Runs in short-lived children of the spawner (root, blocking is fine), which may come side by
+ * side: bridge_lock() keeps their changes apart. All that must be remembered is in the kernel and
+ * in one directory, so whoever starts again finds it.
+ *
+ *   bridge "mfy<8 hex of the instance>", address .1 of a /20 that clashes with no route of the
+ *   host when it is first made (candidates in 10.213.0.0/16, then 172.29.0.0/16, 192.168.208.0/20);
+ *   DIR/subnet remembers it, DIR/<address> (a small file: the sandbox's id) who has which address.
+ *   table ip "mayfly-<instance>": masquerade what leaves by another interface; DNAT of published
+ *   ports from outside, from the host itself and from its loopback; drop packets for 127.0.0.0/8
+ *   and for 169.254.0.0/16 that come from the bridge.
+ */
+#pragma once
+
+#include <netinet/in.h>
+
+#include "base/base.h"
+#include "base/err.h"
+
+#define BRIDGE_PORTS_MAX 100
+
+struct bridge {
+	char name[16];          /* of the interface */
+	char table[64];         /* of nf_tables */
+	int dir;                /* DIR, root's; the caller's */
+	struct in_addr address; /* the bridge's own; the containers' gateway */
+	unsigned prefix_len;
+};
+
+struct bridge_port {
+	bool udp;
+	struct in_addr host_address; /* 0.0.0.0: every address of the host */
+	uint16_t host;               /* 0: one that is free, from the host's range for such ports */
+	uint16_t inside;
+	int reserved; /* out: a bound socket that keeps others from the port; the caller's */
+};
+
+struct bridge_place {
+	struct in_addr address; /* of eth0 inside */
+	uint8_t mac[6];
+};
+
+/* Names only, no system call that changes anything. */
+void bridge_init(struct bridge *b, const char *instance, int dir);
+/* Make what is missing of bridge, address, sysctls (ip_forward, route_localnet of the bridge) and
+ * table; fills address and prefix_len. Quick when all is there. */
+int bridge_ensure(struct bridge *b, struct err *e);
+
+/* An address for the network namespace netns: veth pair, eth0 inside with it and a default route;
+ * loopback up. id: 32 hex digits, who holds the address. -EADDRNOTAVAIL with words when the pool
+ * is exhausted. The pair goes when the namespace goes; the address only by bridge_detach(). */
+int bridge_attach(
+    struct bridge *b, int netns, const char *id, struct bridge_place *ret, struct err *e);
+/* Publish ports at `to`: all or none. -EADDRINUSE with words when somebody has one. Fills host and
+ * reserved. */
+int bridge_publish(
+    struct bridge *b, struct in_addr to, struct bridge_port *ports, size_t count, struct err *e);
+/* After a new start: bind the sockets again for ports that are still published (host is set);
+ * reserved is -1 where that fails. */
+void bridge_reserve(struct bridge *b, struct bridge_port *ports, size_t count);
+/* Take away its published ports and give back its address. Nothing there is no error. */
+int bridge_detach(struct bridge *b, struct in_addr address, struct err *e);
+/* Addresses held, for finding those that nobody holds any more: id as at bridge_attach(). */
+int bridge_walk(struct bridge *b, void (*fn)(void *ctx, struct in_addr address, const char id[33]),
+    void *ctx, struct err *e);
+/* Bridge and table, when no container is left. */
+int bridge_remove(struct bridge *b, struct err *e);
+
+/* Only loopback up and 169.254.170.2 on it: for namespaces without an address; for those with one
+ * too, so that task metadata is reached in either. In the network namespace itself. */
+int bridge_loopback(void);

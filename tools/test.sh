@@ -159,6 +159,8 @@ suites() {
 	title "boxes, as they are used"
 	suite build box
 	suite build fault
+	title "event sources, with brokers of our own"
+	suite build source
 }
 
 # ---- the API ----

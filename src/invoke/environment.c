@@ -90,7 +90,8 @@ static void go_idle(struct environment *en)
 {
 	leave_lists(en);
 	en->idle_since_ns = loop_now_ns(loop_of(en));
-	if (en->version->retired) {
+	/* Those who wait for a version that is replaced meanwhile are served by it. */
+	if (en->version->retired && !en->version->waiting_count) {
 		environment_free(en);
 		return;
 	}
@@ -226,6 +227,18 @@ static void lose(struct environment *en)
 	release(en);
 }
 
+/* The environment may be gone afterwards, and with it its version, if that is retired. */
+static void go_on(struct environment *en, void (*after)(struct environment *en))
+{
+	struct invoke_version *v = en->version;
+
+	version_hold(v);
+	after(en);
+	if (v->waiting_count || v->retired)
+		version_dispatch(v);
+	version_let_go(v);
+}
+
 /* How long this function runs, for deciding who waits where: a mean that leans to shorter samples,
  * as other work on the machine only ever adds, and the floor, what it takes when nothing is in its
  * way. Many boxes at once slow each other down; the floor still tells that one would do. */
@@ -279,9 +292,7 @@ static void settle(struct environment *en, enum invoke_outcome outcome, const ch
 	report_end(en, &l->of, &r);
 	book(en, &l->of, &r);
 	free(l);
-	after(en);
-	if (v->waiting_count)
-		version_dispatch(v);
+	go_on(en, after);
 }
 
 static void on_settled(struct box *b)
@@ -329,9 +340,7 @@ static void finish(struct environment *en, enum invoke_outcome outcome, const ch
 	en->quiet++;
 	/* Before the environment can go: the payload may be the memory of its channel. */
 	invocation_finish(n, outcome, payload);
-	after(en);
-	if (v->waiting_count)
-		version_dispatch(v);
+	go_on(en, after);
 }
 
 static void fail_head(struct environment *en, enum invoke_outcome outcome, const char *type,
@@ -466,8 +475,7 @@ static void on_ready(struct box *b)
 	v->starting--;
 	v->function->iv->counts.cold_starts++;
 	en->init_ns = time_mono_ns() - box_init_started_ns(b);
-	go_idle(en);
-	version_dispatch(v);
+	go_on(en, go_idle);
 }
 
 /* The first init failed: it is repeated inside an invocation, if there is one to carry it. */

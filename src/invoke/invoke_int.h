@@ -114,6 +114,9 @@ struct invocation {
 };
 
 /* version.c */
+/* Keep it in memory while its environments and invocations may go. */
+void version_hold(struct invoke_version *v);
+void version_let_go(struct invoke_version *v);
 void version_dispatch(struct invoke_version *v);
 void version_unref_if_done(struct invoke_version *v);
 void version_requeue(struct invoke_version *v, struct invocation *n); /* to the front */

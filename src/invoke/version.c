@@ -117,14 +117,29 @@ void version_unref_if_done(struct invoke_version *v)
 	free(v);
 }
 
+void version_hold(struct invoke_version *v)
+{
+	v->unfinished++;
+}
+
+void version_let_go(struct invoke_version *v)
+{
+	v->unfinished--;
+	version_unref_if_done(v);
+}
+
+static void drop_idle(struct invoke_version *v)
+{
+	version_hold(v);
+	list_for_each_safe (n, &v->idle)
+		environment_free(list_entry(n, struct environment, idle_node));
+	version_let_go(v);
+}
+
 void invoke_version_retire(struct invoke_version *v)
 {
 	v->retired = true;
-	v->unfinished++; /* keep it while its environments go */
-	list_for_each_safe (n, &v->idle)
-		environment_free(list_entry(n, struct environment, idle_node));
-	v->unfinished--;
-	version_unref_if_done(v);
+	drop_idle(v);
 }
 
 void version_requeue(struct invoke_version *v, struct invocation *n)
@@ -258,8 +273,11 @@ void version_dispatch(struct invoke_version *v)
 			break;
 		environment_run(en, version_take_waiting(v));
 	}
-	if (!v->waiting_count)
+	if (!v->waiting_count) {
+		if (v->retired)
+			drop_idle(v);
 		return;
+	}
 	drop_forgotten(v);
 	soon = v->waiting_count &&
 	       served_within(v, v->environment_count - v->starting, v->run_ns, SHORT_WAIT_NS);

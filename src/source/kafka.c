@@ -445,8 +445,9 @@ static int configure(struct source_run *r, struct config *c, struct err *e)
 	    {"queued.max.messages.kbytes", "16384"}, {"socket.keepalive.enable", "true"},
 	    {"allow.auto.create.topics", "false"}, {"partition.assignment.strategy", "range"},
 	    {"topic.metadata.refresh.interval.ms", "60000"}, {"log.thread.name", "false"},
-	    /* A partition asked for anew must not be far behind. */
-	    {"reconnect.backoff.max.ms", "5000"}};
+	    {"reconnect.backoff.max.ms", "5000"},
+	    /* After a crash the group waits that long for who we were before. */
+	    {"session.timeout.ms", "10000"}, {"heartbeat.interval.ms", "3000"}};
 	_cleanup_free_ char *servers = joined(servers_of(r->doc));
 	int result = set(c->conf, "bootstrap.servers", servers, e);
 

@@ -769,6 +769,30 @@ static void retired_versions_finish_what_runs(void **state)
 	assert_string_equal(next.text, "\"new\"");
 }
 
+static void retired_versions_serve_who_waits(void **state)
+{
+	struct invoke_version *old = version;
+	struct caller c[2];
+	struct invocation *n;
+
+	(void)state;
+	call(&c[0], NULL);
+	call(&c[1], &n);
+	assert_int_equal(box_total, 2);
+	version = new_version(3000);
+	invoke_version_retire(old); /* both boxes are only starting */
+	boxes[0].handler->on_ready(&boxes[0]);
+	answer(&boxes[0], 0, "\"old\"", false);
+	assert_string_equal(c[0].text, "\"old\"");
+	assert_false(boxes[0].dead);
+	invocation_forget(n);
+	answer(&boxes[0], 1, "1", false);
+	assert_true(boxes[0].dead);
+	boxes[1].handler->on_ready(&boxes[1]); /* the last of its version, nobody waits */
+	assert_true(boxes[1].dead);
+	assert_int_equal(box_total, 2);
+}
+
 static void accepted(void *ctx, int result)
 {
 	*(int *)ctx = result;
@@ -979,6 +1003,7 @@ int main(void)
 	    T(lost_boxes_are_replaced),
 	    T(idle_boxes_freeze),
 	    T(retired_versions_finish_what_runs),
+	    T(retired_versions_serve_who_waits),
 	    T(events_are_tried_three_times),
 	    T(streams_come_in_pieces),
 	    T(forgotten_streams_run_on),

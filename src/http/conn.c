@@ -16,8 +16,6 @@
 #define DRAIN_MAX (256u << 20)
 #define BODY_LIMIT_DEFAULT (1u << 20)
 
-static void begin_closing(struct http_conn *c, bool linger);
-
 void conn_wait(struct http_conn *c, enum conn_wait what)
 {
 	const struct http_limits *limits = &c->server->limits;
@@ -31,6 +29,8 @@ void conn_wait(struct http_conn *c, enum conn_wait what)
 	};
 	int64_t delay_ns = ms[what] * 1000000;
 
+	if (what == WAIT_SEND && c->has_own_stall)
+		delay_ns = c->stall_timeout_ms * 1000000;
 	if (what == WAIT_BODY)
 		delay_ns = conn_body_patience(c, delay_ns);
 	c->waiting = what;
@@ -72,7 +72,7 @@ void conn_settle(struct http_conn *c)
 		conn_wait(c, WAIT_IDLE);
 	} else if (c->phase == CONN_HEAD && c->waiting != WAIT_HEAD) {
 		conn_wait(c, WAIT_HEAD); /* from its first byte on, however slowly it drips */
-	} else if (handler_has_it(c) || c->paused) {
+	} else if (handler_has_it(c) || c->paused || c->phase == CONN_TUNNEL) {
 		c->waiting = WAIT_NOTHING;
 		c->deadline_ns = 0;
 	} else if (c->phase == CONN_BODY && c->waiting != WAIT_BODY) {
@@ -87,7 +87,7 @@ static void enter(struct http_conn *c)
 	c->busy = true;
 }
 
-static void leave(struct http_conn *c)
+void conn_leave(struct http_conn *c)
 {
 	c->busy = false;
 	if (c->dead)
@@ -136,10 +136,10 @@ void conn_refuse(struct http_conn *c, unsigned status, const char *why)
 	if (!c->dead) {
 		conn_send_error(c, status, why);
 		conn_drop_request(c);
-		begin_closing(c, true);
+		conn_begin_closing(c, true);
 	}
 	if (!was_busy)
-		leave(c);
+		conn_leave(c);
 }
 
 /* Once the last answer is out. A socket closed with bytes unread makes the kernel throw away what
@@ -157,7 +157,7 @@ static void go_on_closing(struct http_conn *c)
 	}
 }
 
-static void begin_closing(struct http_conn *c, bool linger)
+void conn_begin_closing(struct http_conn *c, bool linger)
 {
 	c->phase = CONN_CLOSING;
 	c->linger = linger;
@@ -193,7 +193,7 @@ void conn_answered(struct http_conn *c)
 	if (c->broken)
 		conn_close(c);
 	else if (!c->keep)
-		begin_closing(c, c->body_unread || buf_len(&c->in));
+		conn_begin_closing(c, c->body_unread || buf_len(&c->in));
 	else if (c->body_unread)
 		c->skipping = true;
 	else
@@ -202,7 +202,7 @@ void conn_answered(struct http_conn *c)
 		return;
 	if (!c->dead && buf_len(&c->in))
 		loop_defer(c->server->loop, &c->task);
-	leave(c);
+	conn_leave(c);
 }
 
 /* r's strings point into c->bytes, so the head moves there; of head and rest the shorter one is
@@ -367,6 +367,7 @@ static ssize_t receive_by_phase(struct http_conn *c)
 	switch (c->phase) {
 	case CONN_CLOSING: return drain(c);
 	case CONN_BODY: return conn_body_receive(c);
+	case CONN_TUNNEL: return conn_tunnel_receive(c);
 	default: return conn_receive_into(c, &c->in, READ_SIZE);
 	}
 }
@@ -381,10 +382,14 @@ static void on_readable(struct http_conn *c, uint32_t events)
 		conn_lose(c);
 		return;
 	}
-	if (!(events & EPOLLIN) || c->paused)
+	if (events & EPOLLRDHUP && c->phase == CONN_TUNNEL)
+		conn_tunnel_hung_up(c);
+	if (!(events & EPOLLIN) || c->paused || c->dead)
 		return;
 	n = receive_by_phase(c);
 	if (c->dead || n == -EAGAIN)
+		return;
+	if (c->phase == CONN_TUNNEL && n >= 0)
 		return;
 	if (n < 0 || (n == 0 && (handler_has_it(c) || c->phase == CONN_BODY)))
 		conn_lose(c);
@@ -407,6 +412,8 @@ static void on_sent(struct http_conn *c)
 		c->want_drain = false;
 		if (c->on_drain)
 			c->on_drain(c->request);
+	} else if (c->phase == CONN_TUNNEL) {
+		conn_tunnel_sent(c);
 	} else if (c->phase == CONN_CLOSING) {
 		go_on_closing(c);
 	}
@@ -427,7 +434,7 @@ void conn_on_ready(struct loop_io *io, uint32_t events)
 		on_readable(c, events);
 	if (c->lent)
 		conn_body_unlend(c);
-	leave(c);
+	conn_leave(c);
 }
 
 void conn_on_task(struct loop_task *t)
@@ -440,7 +447,7 @@ void conn_on_task(struct loop_task *t)
 	on_sent(c);
 	if (!c->dead)
 		advance(c);
-	leave(c);
+	conn_leave(c);
 }
 
 static void time_out(struct http_conn *c)
@@ -470,5 +477,5 @@ void conn_on_due(struct loop_timer *t)
 	}
 	enter(c);
 	time_out(c);
-	leave(c);
+	conn_leave(c);
 }

@@ -153,6 +153,52 @@ size_t http_reply_data(struct http_request *r, struct str data);
 void http_reply_end(struct http_request *r);
 void http_reply_abort(struct http_request *r);
 
+/* ---- switching protocols (RFC 9110, 7.8) ----
+ *
+ * A request may ask for another protocol on its connection. It gets it only where a handler calls
+ * http_upgrade(); everywhere else the wish is ignored and the request answered as ever. After the
+ * 101 the connection carries bytes both ways; it belongs to its listener as before. */
+
+struct http_tunnel;
+
+struct http_tunnel_handler {
+	/* At most 32 KiB that have come; not kept here. Not called while paused. */
+	void (*on_data)(void *ctx, const void *data, size_t len);
+	/* The client has ended its side; all it sent has been told. Sending goes on. */
+	void (*on_end)(void *ctx);
+	/* The client has ended its side, or is gone, but of what it sent some may not have been
+	 * told yet: heard while paused, too. May be NULL. */
+	void (*on_hang_up)(void *ctx);
+	/* Fewer than 64 KiB wait again, after send() has returned that much or more. May be NULL.
+	 */
+	void (*on_drain)(void *ctx);
+	/* The connection broke, stalled, or is closed by http_listener_close() or
+	 * http_server_free(): forget it. The last call. Never from within http_tunnel_*(). */
+	void (*on_lost)(void *ctx);
+	/* How long a client may take none of what waits for it; 0: as long as it likes (one that
+	 * vanished is found out by TCP). */
+	int64_t stall_timeout_ms;
+};
+
+/* Does the request ask for this protocol, by HTTP/1.1, Connection and Upgrade? */
+bool http_upgrade_asked(const struct http_request *r, const char *protocol);
+/* Answer 101, where it asked, from on_request on; the request is freed. handler outlives the
+ * tunnel. NULL: the client did not wait for the 101; that is refused with 400, because bytes behind
+ * a request may have been meant as another request by whoever stands between. */
+struct http_tunnel *http_upgrade(struct http_request *r, const char *protocol,
+    const struct http_tunnel_handler *handler, void *ctx);
+/* Never blocks; returns how many bytes wait to be sent, for the producer to pause. Gathered until
+ * the end of the turn. */
+size_t http_tunnel_send(struct http_tunnel *t, struct str data);
+/* Backpressure: the socket is not read meanwhile. Both may be called twice. */
+void http_tunnel_pause(struct http_tunnel *t);
+void http_tunnel_resume(struct http_tunnel *t);
+/* Send what waits, then end our side; the client has a moment to do the same. No call of the
+ * handler follows, and t is no more. */
+void http_tunnel_finish(struct http_tunnel *t);
+/* At once, whatever waits. As above. */
+void http_tunnel_close(struct http_tunnel *t);
+
 /* Dotted address and port of the client, "" for a Unix socket. */
 void http_peer(const struct http_request *r, char address[64], uint16_t *port);
 

@@ -1,5 +1,5 @@
 /* The server inside: what server.c (sockets), conn.c (requests), body.c (their bodies), reply.c
- * (answers) and file.c (answers from files) share. */
+ * (answers), file.c (answers from files) and tunnel.c (other protocols) share. */
 #pragma once
 
 #include <netinet/in.h>
@@ -44,11 +44,17 @@ enum conn_phase {
 	CONN_HANDLER, /* the handler has the whole request */
 	CONN_STREAM,  /* the handler is answering as a stream */
 	CONN_FILE,    /* a file is being sent; the handler is done */
+	CONN_TUNNEL,  /* another protocol is spoken: see tunnel.c */
 	CONN_CLOSING, /* last answer is being sent; then the client has a moment to read it */
 };
 
 /* What the deadline of a connection is for. */
 enum conn_wait { WAIT_NOTHING, WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_SEND, WAIT_DRAIN };
+
+struct http_tunnel {
+	const struct http_tunnel_handler *handler;
+	void *ctx;
+};
 
 union conn_address {
 	struct sockaddr any;
@@ -77,11 +83,12 @@ struct http_conn {
 	bool blocked;  /* the socket took less than it was given: waiting for EPOLLOUT */
 	bool broken;   /* sending failed */
 	bool shut;     /* our side is ended */
-	bool linger;   /* closing: let the client read the answer before the socket goes */
+	bool has_own_stall;
+	bool linger; /* closing: let the client read the answer before the socket goes */
 
 	/* Of the request at hand and its answer. */
 	bool body_unread; /* some of the body has not been received */
-	bool paused;      /* CONN_BODY: the handler wants no more for now */
+	bool paused;      /* CONN_BODY, CONN_TUNNEL: the handler wants no more for now */
 	bool lent;        /* c->in has the server's inbox while a piece is being handed on */
 	bool owes_continue;
 	bool is_head;
@@ -106,6 +113,8 @@ struct http_conn {
 	struct http_pieces *pieces; /* that follow; NULL: none */
 	uint64_t pieces_left;       /* bytes of them */
 	void (*on_drain)(struct http_request *r);
+	struct http_tunnel tunnel;
+	int64_t stall_timeout_ms; /* instead of the server's send_timeout_ms, if has_own_stall */
 
 	int64_t deadline_ns; /* 0: none. The timer may come earlier, and is then set again. */
 	struct buf in;       /* received, not used yet */
@@ -149,6 +158,11 @@ void conn_drop_request(struct http_conn *c);
 void conn_refuse(struct http_conn *c, unsigned status, const char *why);
 /* Start the time after which the client must have made progress. */
 void conn_wait(struct http_conn *c, enum conn_wait what);
+/* No more requests: what waits is sent, then our side is ended. linger: the client has a moment to
+ * read it. */
+void conn_begin_closing(struct http_conn *c, bool linger);
+/* The end of a frame that set c->busy. */
+void conn_leave(struct http_conn *c);
 /* Turn to the next request. */
 void conn_next(struct http_conn *c);
 /* One recv() a turn. Returns what it did, 0 at the end, or -errno (-EAGAIN: nothing there). */
@@ -174,6 +188,11 @@ void conn_file_done(struct http_conn *c); /* close what is being sent; harmless 
 /* Send on, or end the answer. */
 void conn_file_send(struct http_conn *c);
 
+/* tunnel.c */
+ssize_t conn_tunnel_receive(struct http_conn *c);
+void conn_tunnel_hung_up(struct http_conn *c);
+void conn_tunnel_sent(struct http_conn *c);
+
 /* reply.c */
 
 /* Send what waits, as far as the socket takes it; a failure sets c->broken. */
@@ -182,6 +201,8 @@ void conn_flush(struct http_conn *c);
 void conn_send(struct http_conn *c, struct str first, struct str second);
 /* The same with more to follow at once: no packet need leave yet. */
 void conn_send_more(struct http_conn *c, struct str data);
+/* What waits leaves at the end of the turn. */
+void conn_gather(struct http_conn *c);
 /* Would a later try fail too? Looks at errno. */
 bool conn_send_failed(ssize_t n);
 /* The request must be one that waits for its answer: everything else is our own bug. */

@@ -241,7 +241,7 @@ void conn_send_error(struct http_conn *c, unsigned status, const char *why)
 }
 
 /* Whatever a handler does in one turn leaves together. */
-static void gather(struct http_conn *c)
+void conn_gather(struct http_conn *c)
 {
 	if (buf_len(&c->out) >= GATHER_MAX && !c->blocked)
 		conn_flush(c);
@@ -271,7 +271,7 @@ void http_reply_start(struct http_request *r, unsigned status, const struct http
 		length = c->head.minor == 1 ? HTTP_CHUNKED : HTTP_NO_LENGTH;
 	c->phase = CONN_STREAM;
 	buf_append_str(&c->out, buf_str(conn_put_head(c, status, headers, header_count, length)));
-	gather(c);
+	conn_gather(c);
 	if (!c->busy)
 		conn_settle(c);
 }
@@ -300,7 +300,7 @@ size_t http_reply_data(struct http_request *r, struct str data)
 		c->stream_left -= data.len;
 	if (data.len && !c->bodyless && !c->broken) {
 		put_piece(c, data);
-		gather(c);
+		conn_gather(c);
 	}
 	if (buf_len(&c->out) >= HTTP_DRAIN_LOW)
 		c->want_drain = true;

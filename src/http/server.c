@@ -150,6 +150,18 @@ void conn_lose(struct http_conn *c)
 {
 	bool busy = c->busy;
 
+	if (c->phase == CONN_TUNNEL && !c->dead) {
+		/* The handler finds a tunnel that is closed already: see conn_close(). */
+		const struct http_tunnel t = c->tunnel;
+
+		c->busy = true;
+		conn_close(c);
+		t.handler->on_lost(t.ctx);
+		c->busy = busy;
+		if (!busy)
+			destroy(c);
+		return;
+	}
 	if (c->seen) {
 		c->seen = false;
 		/* The handler may close the listener, and so this connection, meanwhile. */

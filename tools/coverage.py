@@ -19,8 +19,9 @@ HEAD = """# Compatibility
 
 Written by `tools/coverage.py` from `model/` and the handlers in `src/service/`: do not edit.
 
-An operation listed as answered decodes, validates and encodes everything its model has. Any other
-operation gets AWS's own error for an unknown operation.
+An operation listed as answered decodes, validates and encodes everything its model has; reading what
+a bucket does not have here answers as AWS does for a bucket without it. Some ask for what is not there
+and are refused in words. Any other operation gets AWS's own error for an unknown operation.
 
 | service | protocol | answered | of |
 | --- | --- | ---: | ---: |
@@ -34,28 +35,48 @@ def apigen():
     return module
 
 
+def made_by_macros(text):
+    """Handlers that macros of this file make, as name -> macro: FIXED(thing, …) for
+    `#define FIXED(function, …) int s3_get_##function(struct call *…`."""
+    made = {}
+    for macro, argument, body in re.findall(
+            r"^#define (\w+)\((\w+)[^)]*\)((?:.*\\\n)+)", text, re.M):
+        name = re.search(rf"int (\w+?)##{argument}\(\s*struct call \*", body)
+        for value in re.findall(rf"^{macro}\(\s*(\w+)", text, re.M) if name else ():
+            made[name[1] + value] = macro
+    return made
+
+
 def handlers():
-    """Names of all functions defined with a handler's first argument."""
-    found = set()
+    """Names of all functions defined with a handler's first argument, and of those among them
+    that only refuse."""
+    found, refusing = set(), set()
     for path in (ROOT / "src" / "service").rglob("*.c"):
-        found |= set(re.findall(r"^int (\w+)\(\s*struct call \*", path.read_text(), re.M))
-    return found
+        text = path.read_text()
+        made = made_by_macros(text)
+        found |= set(re.findall(r"^int (\w+)\(\s*struct call \*", text, re.M)) | made.keys()
+        refusing |= {name for name, macro in made.items() if macro.endswith("REFUSED")}
+    return found, refusing
 
 
 def report():
-    gen, have = apigen(), handlers()
+    gen, (have, refusing) = apigen(), handlers()
     table, sections = [], []
     for path in sorted((ROOT / "model").glob("*.json")):
         if path.stem in ("errors", "limits", "wire"):
             continue
         model = gen.Model(path, ROOT / "model" / "limits.json")
         names = {op: f"{model.name}_{gen.snake(op)}" for op in model.operations}
-        done = [op for op, name in names.items() if name in have]
-        todo = [op for op in names if op not in done]
+        done = [op for op, name in names.items() if name in have - refusing]
+        no = [op for op, name in names.items() if name in refusing]
+        todo = [op for op in names if op not in done + no]
         title = TITLES.get(path.stem, model.meta["serviceFullName"])
         table.append(f"| {title} | {model.meta['protocol']} | {len(done)} | {len(names)} |")
         sections += ["", f"## {title}", "", f"Answered ({len(done)}): " + (", ".join(done) or "none")
-                     + ".", "", f"Not answered ({len(todo)}): " + (", ".join(todo) or "none") + "."]
+                     + "."]
+        if no:
+            sections += ["", f"Refused with NotImplemented ({len(no)}): " + ", ".join(no) + "."]
+        sections += ["", f"Not answered ({len(todo)}): " + (", ".join(todo) or "none") + "."]
     return HEAD + "\n".join(table + sections) + "\n"
 
 

@@ -105,7 +105,12 @@ test('an object comes back as it went, with all that was said about it', async (
 	await rejects(put(Bucket, 'k', 'x', { StorageClass: 'NEVER' }), 'InvalidStorageClass');
 	await rejects(put(Bucket, 'k', 'x', { ACL: 'public-read' }), 'AccessControlListNotSupported');
 	await put(Bucket, 'k2', 'x', { ACL: 'private' });
-	await rejects(put(Bucket, 'k', 'x', { ServerSideEncryption: 'aws:kms' }), 'NotImplemented');
+	for (const ServerSideEncryption of ['AES256', 'aws:kms'])
+		await rejects(put(Bucket, 'k', 'x', { ServerSideEncryption }), 'NotImplemented', /x-amz-server-side-encryption asks/);
+	await rejects(send('CreateMultipartUpload', { Bucket, Key: 'k', ServerSideEncryption: 'AES256' }), 'NotImplemented');
+	await rejects(send('CopyObject', { Bucket, Key: 'k', CopySource: `${Bucket}/empty`, ServerSideEncryption: 'AES256' }),
+		'NotImplemented');
+	await rejects(put(Bucket, 'k', 'x', { SSECustomerAlgorithm: 'AES256', SSECustomerKey: 'k'.repeat(32) }), 'NotImplemented');
 	await rejects(put(Bucket, 'k', 'x', { Tagging: 'a=1&a=2' }), 'InvalidTag');
 	await rejects(send('GetObject', { Bucket, Key: 'nothing' }), 'NoSuchKey', 'The specified key does not exist.');
 	await server.restart('SIGKILL');

@@ -1,6 +1,7 @@
 // What is configured about buckets: policies and public access, CORS, lifecycle, notifications, tags,
 // POST forms; and the features that are not there, which must say so.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import * as s3 from '@aws-sdk/client-s3';
 import { createPresignedPost } from '@aws-sdk/s3-presigned-post';
@@ -234,6 +235,15 @@ test('a browser posts a form that the owner signed', async () => {
 	assert.equal((await post(signed, 'x'.repeat(200_001))).status, 400);
 	assert.equal((await post(signed, 'xx', { extra: '1' })).status, 403);
 	assert.equal((await post(signed, 'xx', { key: 'other' })).status, 403);
+	for (const field of ['tagging', 'x-amz-server-side-encryption', 'x-amz-object-lock-mode'])
+		assert.equal((await post(await make([{ [field]: 'AES256' }], { [field]: 'AES256' }), 'xx')).status, 501);
+	const sum = createHash('sha256').update('xx').digest('base64');
+	const summed = await make([], { 'x-amz-checksum-sha256': sum, 'x-amz-storage-class': 'STANDARD_IA' });
+	assert.equal((await post(summed, 'xy')).status, 400);
+	assert.equal((await post(summed, 'xx')).status, 204);
+	const kept = await send('HeadObject', { Bucket, Key: 'up/photo.txt', ChecksumMode: 'ENABLED' });
+	assert.equal(kept.ChecksumSHA256, sum);
+	assert.equal(kept.StorageClass, 'STANDARD_IA');
 	const wrong = { url: signed.url, fields: { ...signed.fields, 'X-Amz-Signature': '0'.repeat(64) } };
 	assert.equal((await post(wrong, 'xx')).status, 403);
 	assert.equal((await post({ url: signed.url, fields: { key: 'anonymous' } }, 'xx')).status, 403);

@@ -91,6 +91,19 @@ static int several(struct err *e)
 	    "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.");
 }
 
+int checksum_field(const char *name, const char *value, struct checksum_want *w, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (strcmp(kinds[i].header, name) != 0)
+			continue;
+		if (w->value[0])
+			return several(e);
+		w->kind = kinds[i].kind;
+		return take_value(&kinds[i], value, w, e);
+	}
+	return -ENOENT;
+}
+
 /* Headers alone: SDKs put the sum of an empty body into the query string of what they presign. */
 static const char *header(struct call *c, const char *name)
 {

@@ -188,6 +188,31 @@ static int read_metadata(struct form *f, struct object *facts, struct err *e)
 	return 0;
 }
 
+/* What is not understood is refused: who sends it counts on it. */
+static int read_field(
+    struct form *f, const char *name, const char *value, struct object *facts, struct err *e)
+{
+	static const char *const known[] = {"x-amz-algorithm", "x-amz-credential", "x-amz-date",
+	    "x-amz-signature", "x-amz-security-token", "x-amz-checksum-algorithm"};
+	int r;
+
+	if (!strcmp(name, "x-amz-storage-class"))
+		return request_class(value, facts, e);
+	if (!strcmp(name, "x-amz-website-redirect-location")) {
+		facts->redirect = value;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (!strcmp(name, known[i]))
+			return 0;
+	if (!strcmp(name, "tagging"))
+		return request_not_there(f->call, name, e);
+	if (strncmp(name, "x-amz-", 6) != 0 || !strncmp(name, "x-amz-meta-", 11))
+		return 0;
+	r = checksum_field(name, value, &f->intake.sum, e);
+	return r == -ENOENT ? request_not_there(f->call, name, e) : r;
+}
+
 static int read_facts(struct form *f, struct err *e)
 {
 	const struct form_parser *p = &f->parser;
@@ -198,6 +223,8 @@ static int read_facts(struct form *f, struct err *e)
 	if (r == 0 && acl && strcmp(acl, "private") != 0 &&
 	    strcmp(acl, "bucket-owner-full-control") != 0)
 		r = fail(e, S3_ACCESS_CONTROL_LIST_NOT_SUPPORTED, "The bucket does not allow ACLs");
+	for (size_t i = 0; r == 0 && i < p->field_count; i++)
+		r = read_field(f, p->fields[i].name, p->fields[i].value, &facts, e);
 	if (r < 0)
 		return r;
 	facts.content_type = type && *type ? type : "binary/octet-stream";

@@ -168,19 +168,26 @@ static int read_metadata(struct call *c, struct object *ret, struct err *e)
 
 /* ---- what is there and what is not ---- */
 
+int request_not_there(struct call *c, const char *name, struct err *e)
+{
+	call_error_member(c, "Header", name);
+	return fail(e, S3_NOT_IMPLEMENTED,
+	    "%.64s asks for what this server does not do: leave it out.", name);
+}
+
+/* Whoever asks for encryption relies on it: what is only said would be worse than a refusal. */
 int request_encryption(struct call *c, struct err *e)
 {
-	const char *kind = request_field(c, "x-amz-server-side-encryption");
+	static const char *const names[] = {"x-amz-server-side-encryption",
+	    "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-server-side-encryption-context",
+	    "x-amz-server-side-encryption-bucket-key-enabled",
+	    "x-amz-server-side-encryption-customer-algorithm",
+	    "x-amz-server-side-encryption-customer-key",
+	    "x-amz-copy-source-server-side-encryption-customer-algorithm"};
 
-	if (request_field(c, "x-amz-server-side-encryption-customer-algorithm") ||
-	    request_field(c, "x-amz-server-side-encryption-customer-key"))
-		return fail(e, S3_NOT_IMPLEMENTED,
-		    "Server-side encryption with customer-provided keys is not implemented.");
-	if (kind && strcmp(kind, "AES256") != 0)
-		return fail(e, S3_NOT_IMPLEMENTED,
-		    "Server-side encryption with %.32s is not implemented: leave the header out or "
-		    "use AES256.",
-		    kind);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (request_field(c, names[i]))
+			return request_not_there(c, names[i], e);
 	return 0;
 }
 
@@ -208,11 +215,10 @@ static int check_locks(struct call *c, struct err *e)
 	return 0;
 }
 
-static int read_class(struct call *c, struct object *ret, struct err *e)
+int request_class(const char *class, struct object *ret, struct err *e)
 {
 	static const char *const classes[] = {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA",
 	    "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"};
-	const char *class = request_field(c, "x-amz-storage-class");
 
 	for (size_t i = 0; class && i < ARRAY_SIZE(classes); i++) {
 		if (strcmp(class, classes[i]) != 0)
@@ -260,7 +266,7 @@ int request_facts(struct call *c, struct object *ret, struct err *e)
 	if (r == 0)
 		r = request_encryption(c, e);
 	if (r == 0)
-		r = read_class(c, ret, e);
+		r = request_class(request_field(c, "x-amz-storage-class"), ret, e);
 	if (r == 0)
 		r = read_metadata(c, ret, e);
 	if (r == 0 && tags)

@@ -30,8 +30,10 @@ int checksum_document(struct call *c, struct err *e);
 int checksum_trailer(struct call *c, struct checksum_want *w, struct err *e);
 void checksum_text(unsigned kind, const struct store_hashes *h, char out[CHECKSUM_SIZE]);
 const void *checksum_raw(unsigned kind, const struct store_hashes *h);
-/* The same for a form's or a list's member: value is base64 of the right length. */
+/* The same for a list's member: value is base64 of the right length. */
 bool checksum_valid(unsigned kind, const char *value);
+/* The same for a field of a form; w has had those before. */
+int checksum_field(const char *name, const char *value, struct checksum_want *w, struct err *e);
 
 /* Put a checksum where an output structure has it. */
 #define checksum_show(out, which, text)                                           \
@@ -54,7 +56,11 @@ int request_facts(struct call *c, struct object *ret, struct err *e);
 /* "a=b&c=d" as in x-amz-tagging. */
 int request_tags(struct call *c, const char *text, struct object *ret, struct err *e);
 int object_tags_check(const struct pair *tags, size_t count, size_t max, struct err *e);
+/* Refuse what asks the server to encrypt. */
 int request_encryption(struct call *c, struct err *e);
+/* NotImplemented for a header or a field of a form. */
+int request_not_there(struct call *c, const char *name, struct err *e);
+int request_class(const char *class, struct object *ret, struct err *e); /* NULL: STANDARD */
 /* base64 of Content-MD5 into 16 bytes; InvalidDigest. */
 int request_md5(struct call *c, bool *ret_has, unsigned char ret[16], struct err *e);
 /* Does a list of entity tags ("*", "a", "b") name this one? */

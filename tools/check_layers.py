@@ -44,7 +44,7 @@ ALLOWED = {
     "source": INVOKE | {"invoke", "queue", "target"},
     "image": IMAGE,
     "sched": SCHED,
-    "spawner": BASE | {"spawn/wire.h", "spawn/core_fds.h", "init/init.h"},
+    "spawner": BASE | {"spawn/wire.h", "spawn/container_spec.h", "spawn/core_fds.h", "init/init.h"},
     "init": BASE,
     "unpack": BASE | {"spawn/wire.h"},
     "core": SERVICE | {"service"},

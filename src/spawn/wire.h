@@ -1,8 +1,9 @@
 /*
  * Messages between core (unprivileged) and the spawner (root), over an inherited SOCK_SEQPACKET
  * pair. Every message has the same fixed size. Core names boxes by slot number and code by content
- * hash; it never sends a path, a uid or a mount option. A message that does not fit the state of
- * its box, a wrong size or an unknown kind is fatal to core: the spawner kills and restarts it.
+ * hash, sandboxes and containers by 16 bytes of its choice; it never sends a path, a uid or a mount
+ * option. A message that does not fit the state of its box, a wrong size, an unknown kind or a
+ * descriptor that its kind does not carry is fatal to core: the spawner kills and restarts it.
  *
  * State of a slot, as the spawner sees it:
  *   FREE --BOX_MAKE--> BLANK --BOX_ASSIGN--> ASSIGNED;  BLANK|ASSIGNED --BOX_KILL--> DYING
@@ -11,6 +12,10 @@
  * BOX_DEAD; the generation tells an old occupant from a new one. BOX_ASSIGN before BOX_MADE is
  * disorder. A box killed before BOX_MADE gets BOX_DEAD only; one that could not be made gets
  * BOX_MADE with a result below 0 only. A failed BOX_ASSIGNED leaves a box that can only be killed.
+ *
+ * Sandboxes and containers have no state here: each request is done by a child that looks at what
+ * there is, every one is answered by WIRE_CONTAINER_DONE with its serial, and those about one
+ * sandbox are done one after the other.
  */
 #pragma once
 
@@ -28,6 +33,11 @@
 	8 /* WIRE_UNPACK and WIRE_CODE_DELETE that may be unanswered at a time \
 	   */
 
+#define WIRE_ID_SIZE 16                /* of a sandbox or container */
+#define WIRE_CONTAINER_REQUESTS_MAX 32 /* that may be unanswered at a time */
+#define WIRE_PORTS_MAX 100
+#define WIRE_RECORD_MAX (256 * 1024) /* bytes of a record */
+
 enum wire_kind {
 	/* core -> spawner */
 	WIRE_BOX_MAKE = 1, /* slot, generation */
@@ -35,13 +45,45 @@ enum wire_kind {
 	WIRE_BOX_KILL,     /* slot, generation */
 	WIRE_UNPACK,       /* hash (blob to unpack), serial; limit_bytes of unpacked data */
 	WIRE_CODE_DELETE,  /* hash, serial: remove the unpacked tree */
+	/* With a record in a sealed memfd, as spawn/container_spec.h says: */
+	WIRE_SANDBOX_MAKE,   /* serial */
+	WIRE_CONTAINER_MAKE, /* serial */
+	WIRE_CONTAINER_EXEC, /* serial */
+	/* serial, container.sandbox and, but for the first, container.id: */
+	WIRE_SANDBOX_REMOVE,
+	WIRE_CONTAINER_START,
+	WIRE_CONTAINER_SIGNAL, /* container.signal */
+	WIRE_CONTAINER_REMOVE,
+	WIRE_CONTAINER_LOG,
+	WIRE_CONTAINER_USAGE,
+	WIRE_CONTAINER_ATTACH,
+	WIRE_CONTAINER_RESIZE, /* container.rows, container.columns */
+	WIRE_CONTAINERS_FIND,  /* serial: a WIRE_FOUND for each that is there, then the answer */
 	/* spawner -> core */
-	WIRE_HELLO = 64,   /* once after start: what the host is like, see wire_hello */
-	WIRE_BOX_MADE,     /* slot, generation, result; descriptors in the order of wire_box_fd */
-	WIRE_BOX_ASSIGNED, /* slot, generation, result */
-	WIRE_BOX_DEAD,     /* slot, generation: everything of it has gone */
-	WIRE_UNPACKED,     /* serial, result (0 or -errno), text: why, size_bytes of the tree */
-	WIRE_CODE_DELETED, /* serial, result */
+	WIRE_HELLO = 64,     /* once after start: what the host is like, see wire_hello */
+	WIRE_BOX_MADE,       /* slot, generation, result; descriptors in the order of wire_box_fd */
+	WIRE_BOX_ASSIGNED,   /* slot, generation, result */
+	WIRE_BOX_DEAD,       /* slot, generation: everything of it has gone */
+	WIRE_UNPACKED,       /* serial, result (0 or -errno), text: why, size_bytes of the tree */
+	WIRE_CODE_DELETED,   /* serial, result */
+	WIRE_CONTAINER_DONE, /* serial, result, text: why, or net; descriptors, see below */
+	WIRE_SANDBOX_FOUND,  /* serial, container.sandbox, net; its record and WIRE_NET_FDS */
+	WIRE_CONTAINER_FOUND, /* serial, container, net; WIRE_KEPT_FDS and WIRE_NET_FDS */
+};
+
+/* Descriptors that come with a good WIRE_CONTAINER_DONE:
+ *   SANDBOX_MAKE     WIRE_NET_FDS if net says that there is a namespace
+ *   CONTAINER_MAKE   WIRE_KEPT_FDS, then as above
+ *   CONTAINER_EXEC   a socket that tells the exit code as decimal text and ends the process when
+ *                    core ends its side; a terminal, or stdin, stdout, stderr
+ *   CONTAINER_LOG    the log        CONTAINER_ATTACH   conmon's socket
+ *   CONTAINER_USAGE  those of memory, peak, cpu, pids, net that container.usage has bits for */
+#define WIRE_NET_FDS 2 /* listening on 169.254.170.2: port 80, port 4566 */
+enum wire_kept_fd {
+	WIRE_KEPT_PROCESS, /* pidfd of conmon: when it has ended, so has the container */
+	WIRE_KEPT_EXIT,    /* directory in which "exit" then has the exit code as decimal text */
+	WIRE_KEPT_OOM,     /* memory.oom_control or memory.events: the line "oom_kill N" */
+	WIRE_KEPT_FDS
 };
 
 /* Descriptors that come with WIRE_BOX_MADE. */
@@ -74,6 +116,27 @@ struct wire_hello {
 	uint64_t memory_bytes; /* memory that this host may use */
 };
 
+/* Numbers of 0 in a network's place: there is none. Addresses in network byte order. */
+struct wire_net {
+	uint32_t address, gateway;
+	uint8_t has_namespace; /* and so WIRE_NET_FDS */
+	uint8_t prefix_len;
+	uint8_t mac[6];
+	uint8_t port_count, pad[3];
+	uint16_t host_port[WIRE_PORTS_MAX]; /* in the order of the record, none of them 0 */
+};
+
+struct wire_container {
+	uint8_t id[WIRE_ID_SIZE], sandbox[WIRE_ID_SIZE];
+	uint32_t signal;
+	uint16_t rows, columns;
+	uint32_t usage;        /* bit n: n-th descriptor is there */
+	uint32_t state;        /* enum container_state */
+	int32_t exit_code;     /* meaningless while it runs */
+	uint32_t ended_unseen; /* the machine restarted, or conmon was killed: no exit code */
+	int64_t started_ms, finished_ms;
+};
+
 struct wire_msg {
 	uint32_t kind;  /* enum wire_kind */
 	int32_t result; /* 0 or -errno */
@@ -87,9 +150,15 @@ struct wire_msg {
 	uint32_t layer_count;
 	uint32_t pad;
 	uint8_t hash[WIRE_HASH_SIZE];
-	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE]; /* lowest first */
+	union {
+		uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE]; /* lowest first */
+		struct wire_container container;
+	};
 	struct wire_hello hello;
-	char text[256]; /* NUL-terminated */
+	union {
+		char text[256]; /* NUL-terminated */
+		struct wire_net net;
+	};
 };
 _Static_assert(sizeof(struct wire_msg) == 528, "the layout is part of the protocol");
 

@@ -26,6 +26,7 @@
 #include "spawner/spawner_int.h"
 
 #define SOCKET_BUFFER (16 << 20) /* two answers for each of 2,048 boxes, and room */
+#define MESSAGE_FDS 253          /* that the kernel lets one message have */
 #define QUICK_NS 1000000000      /* dying earlier than this is suspicious */
 #define DELAY_FIRST_NS 100000000
 #define DELAY_MOST_NS 10000000000
@@ -147,7 +148,6 @@ void core_start(struct spawner *s)
 	r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 	if (r == 0) {
 		setsockopt(ends[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-		fd_refuse_fds(ends[0]);
 		r = spawn(s, ends[1]);
 		close(ends[1]);
 		s->core.socket = ends[0];
@@ -192,15 +192,20 @@ void core_greet(struct spawner *s)
 	core_tell(s, &m, NULL, 0);
 }
 
+static void drop_socket(struct spawner *s)
+{
+	if (s->core.socket < 0)
+		return;
+	unwatch(s, s->core.socket);
+	drop_fds(&s->core.socket, 1);
+	s->core.socket = -1;
+}
+
 void core_kill(struct spawner *s, const char *why)
 {
 	log_error("killing core: %s", why);
 	s->gate.open = false; /* not another word from it */
-	if (s->core.socket >= 0) {
-		unwatch(s, s->core.socket);
-		base_closep(&s->core.socket);
-		s->core.socket = -1;
-	}
+	drop_socket(s);
 	if (s->core.pidfd >= 0)
 		pidfd_send(s->core.pidfd, SIGKILL);
 }
@@ -218,7 +223,31 @@ void core_tell(struct spawner *s, const struct wire_msg *m, const int *fds, size
 		core_kill(s, strerror(-r));
 }
 
-static void dispatch(struct spawner *s, const struct wire_msg *m)
+/* Is this what gate_descriptor() says? By calls that cannot block, whatever it is. */
+static bool descriptor_fits(enum gate_descriptor wanted, int fd)
+{
+	const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+	int got;
+
+	switch (wanted) {
+	case GATE_FD_RECORD:
+		got = fcntl(fd, F_GET_SEALS);
+		return got >= 0 && (got & seals) == seals;
+	case GATE_FD_PIPE: return fcntl(fd, F_GETPIPE_SZ) > 0;
+	case GATE_FD_NONE: break;
+	}
+	return false;
+}
+
+static bool descriptors_fit(const struct wire_msg *m, const int *fds, size_t count)
+{
+	enum gate_descriptor wanted = gate_descriptor(m->kind);
+
+	return wanted == GATE_FD_NONE ? count == 0 : count == 1 && descriptor_fits(wanted, fds[0]);
+}
+
+/* fd: what the gate says that this kind carries; still the caller's. */
+static void dispatch(struct spawner *s, const struct wire_msg *m, int fd)
 {
 	switch (m->kind) {
 	case WIRE_BOX_MAKE: box_make(s, m); return;
@@ -226,37 +255,71 @@ static void dispatch(struct spawner *s, const struct wire_msg *m)
 	case WIRE_BOX_KILL: box_kill(s, m->slot); return;
 	case WIRE_UNPACK: job_unpack(s, m); return;
 	case WIRE_CODE_DELETE: job_delete(s, m); return;
-	default: check(false); /* the gate lets nothing else through */
+	default: job_container(s, m, fd); return; /* the gate lets nothing else through */
 	}
+}
+
+/* As fd_recv_fds(), but with room for as many descriptors as a message can have: what does not fit
+ * the kernel would close in our name. */
+static ssize_t receive(int sock, void *data, size_t size, int fds[MESSAGE_FDS], size_t *count)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int) * MESSAGE_FDS)];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {.iov_base = data, .iov_len = size};
+	struct msghdr msg = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = sizeof(control.space)};
+	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	*count = 0;
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		size_t len = c->cmsg_len - CMSG_LEN(0);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		check(len <= (MESSAGE_FDS - *count) * sizeof(int));
+		memcpy(fds + *count, CMSG_DATA(c), len);
+		*count += len / sizeof(int);
+	}
+	return msg.msg_flags & MSG_CTRUNC ? 0 : n;
 }
 
 void core_on_message(struct spawner *s)
 {
 	char data[sizeof(struct wire_msg) + 1];
-	int fds[FD_PASS_MAX];
+	int fds[MESSAGE_FDS];
 	struct wire_msg m;
 	const char *why = NULL;
 	size_t count = 0;
-	ssize_t n = fd_recv_fds(s->core.socket, data, sizeof(data), fds, &count, MSG_DONTWAIT);
+	ssize_t n = receive(s->core.socket, data, sizeof(data), fds, &count);
 
 	if (n == -EAGAIN)
 		return;
-	if (n == 0 || n == -ECONNRESET) { /* it closed its end: it is dying, or has to */
+	if ((n == 0 && !count) ||
+	    n == -ECONNRESET) { /* it closed its end: it is dying, or has to */
 		unwatch(s, s->core.socket);
 		pidfd_send(s->core.pidfd, s->stopping ? 0 : SIGKILL);
 		return;
 	}
-	if (count) {
-		while (count)
-			close(fds[--count]);
+	if (n == sizeof(m))
+		memcpy(&m, data, sizeof(m));
+	if (n == sizeof(m) ? !descriptors_fit(&m, fds, count) : count) {
 		core_kill(s, "descriptors where none belong");
+		drop_fds(fds, count);
 		return;
 	}
 	switch (gate_request(&s->gate, data, n < 0 ? 0 : (size_t)n, &m, &why)) {
-	case GATE_DO: dispatch(s, &m); return;
-	case GATE_IGNORE: return;
-	case GATE_FATAL: core_kill(s, why); return;
+	case GATE_DO: dispatch(s, &m, count ? fds[0] : -1); break;
+	case GATE_IGNORE: break;
+	case GATE_FATAL: core_kill(s, why); break;
 	}
+	while (count)
+		close(fds[--count]); /* of a kind whose closing cannot block */
 }
 
 static void say_how(int status)
@@ -276,11 +339,7 @@ void core_on_exit(struct spawner *s)
 	status = pidfd_reap(s->core.pidfd);
 	base_closep(&s->core.pidfd);
 	s->core.pidfd = -1;
-	if (s->core.socket >= 0) {
-		unwatch(s, s->core.socket);
-		base_closep(&s->core.socket);
-		s->core.socket = -1;
-	}
+	drop_socket(s);
 	s->gate.open = false;
 	boxes_kill_all(s);
 	jobs_orphan(s);

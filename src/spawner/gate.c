@@ -66,6 +66,32 @@ static enum gate_verdict request(struct gate *g, const struct wire_msg *m, const
 	return GATE_DO;
 }
 
+static enum gate_verdict container_request(
+    struct gate *g, const struct wire_msg *m, const char **why)
+{
+	if (m->kind == WIRE_CONTAINER_SIGNAL &&
+	    (m->container.signal < 1 || m->container.signal > 64)) {
+		*why = "signal out of range";
+		return GATE_FATAL;
+	}
+	if (g->container_requests >= WIRE_CONTAINER_REQUESTS_MAX) {
+		*why = "too many container requests at once";
+		return GATE_FATAL;
+	}
+	g->container_requests++;
+	return GATE_DO;
+}
+
+enum gate_descriptor gate_descriptor(uint32_t kind)
+{
+	switch (kind) {
+	case WIRE_SANDBOX_MAKE:
+	case WIRE_CONTAINER_MAKE:
+	case WIRE_CONTAINER_EXEC: return GATE_FD_RECORD;
+	default: return GATE_FD_NONE;
+	}
+}
+
 enum gate_verdict gate_request(
     struct gate *g, const void *data, size_t len, struct wire_msg *ret_msg, const char **ret_why)
 {
@@ -88,6 +114,18 @@ enum gate_verdict gate_request(
 	case WIRE_BOX_KILL: return kill_box(g, ret_msg);
 	case WIRE_UNPACK:
 	case WIRE_CODE_DELETE: return request(g, ret_msg, ret_why);
+	case WIRE_SANDBOX_MAKE:
+	case WIRE_SANDBOX_REMOVE:
+	case WIRE_CONTAINER_MAKE:
+	case WIRE_CONTAINER_START:
+	case WIRE_CONTAINER_SIGNAL:
+	case WIRE_CONTAINER_REMOVE:
+	case WIRE_CONTAINER_LOG:
+	case WIRE_CONTAINER_USAGE:
+	case WIRE_CONTAINER_ATTACH:
+	case WIRE_CONTAINER_RESIZE:
+	case WIRE_CONTAINER_EXEC:
+	case WIRE_CONTAINERS_FIND: return container_request(g, ret_msg, ret_why);
 	default: *ret_why = "unknown kind of message"; return GATE_FATAL;
 	}
 }
@@ -97,5 +135,5 @@ bool gate_idle(const struct gate *g)
 	for (uint32_t i = 0; i < g->slots; i++)
 		if (g->slot[i].state != SLOT_FREE)
 			return false;
-	return g->requests == 0;
+	return g->requests == 0 && g->container_requests == 0;
 }

@@ -22,11 +22,20 @@ struct gate_slot {
 };
 
 struct gate {
-	bool open;         /* WIRE_HELLO has been sent to this core */
-	uint32_t slots;    /* usable ones */
-	uint32_t requests; /* WIRE_UNPACK and WIRE_CODE_DELETE not yet answered */
+	bool open;                   /* WIRE_HELLO has been sent to this core */
+	uint32_t slots;              /* usable ones */
+	uint32_t requests;           /* WIRE_UNPACK and WIRE_CODE_DELETE not yet answered */
+	uint32_t container_requests; /* about sandboxes and containers, not yet answered */
 	struct gate_slot slot[WIRE_BOXES_MAX];
 };
+
+/* What descriptor a kind of message carries: exactly one, or none. */
+enum gate_descriptor {
+	GATE_FD_NONE,
+	GATE_FD_RECORD, /* a memfd that nobody can change any more */
+	GATE_FD_PIPE,   /* a pipe or FIFO */
+};
+enum gate_descriptor gate_descriptor(uint32_t kind);
 
 enum gate_verdict {
 	GATE_DO,     /* allowed; the slot has moved to its next state */

@@ -25,6 +25,8 @@ struct task {
 	uint32_t mb;
 	uint64_t limit_bytes;
 	const uint8_t *hash;
+	const struct wire_msg *msg;
+	int fd; /* what came with msg */
 };
 
 _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
@@ -46,6 +48,7 @@ _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
 		break;
 	case JOB_DELETE: outcome.result = tree_delete(s->code, t->hash); break;
 	case JOB_MAKER: disks_make(out, s->images);
+	case JOB_CONTAINER: containers_run(s, t->msg, t->fd, out);
 	case JOB_NONE: break;
 	}
 	fd_send_fds(out, &outcome, sizeof(outcome), &mount, mount >= 0, 0);
@@ -117,6 +120,73 @@ void job_delete(struct spawner *s, const struct wire_msg *m)
 	start_request(s, m, JOB_DELETE, WIRE_CODE_DELETED);
 }
 
+/* It has said what it had to say: nothing it still does matters. */
+static void end(struct spawner *s, struct job *j)
+{
+	pidfd_send(j->pidfd, SIGKILL);
+	pidfd_reap(j->pidfd);
+	unwatch(s, j->socket);
+	close(j->socket);
+	close(j->pidfd);
+	j->kind = JOB_NONE;
+}
+
+/* ---- containers ---- */
+
+static void container_done(struct spawner *s, uint64_t serial, int result, const char *why)
+{
+	struct wire_msg m = {.kind = WIRE_CONTAINER_DONE, .serial = serial, .result = result};
+
+	snprintf(m.text, sizeof(m.text), "%s", why);
+	s->gate.container_requests--;
+	core_tell(s, &m, NULL, 0);
+}
+
+void job_container(struct spawner *s, const struct wire_msg *m, int fd)
+{
+	struct task t = {.kind = JOB_CONTAINER, .msg = m, .fd = fd};
+	struct job *j = start(s, &t);
+
+	if (j)
+		j->serial = m->serial;
+	else
+		container_done(s, m->serial, -EAGAIN, "The host is out of processes.");
+}
+
+/* What the child says goes to core as it is. False: that was not its last word. */
+static bool relay(
+    struct spawner *s, const struct job *j, struct wire_msg *m, int *fds, size_t count)
+{
+	bool last = m->kind == WIRE_CONTAINER_DONE;
+
+	m->serial = j->serial;
+	if (last)
+		s->gate.container_requests--;
+	if (!j->orphan)
+		core_tell(s, m, fds, count);
+	while (count)
+		close(fds[--count]);
+	return last;
+}
+
+static void container_on_ready(struct spawner *s, struct job *j)
+{
+	int fds[FD_PASS_MAX];
+	struct wire_msg m;
+	struct job done;
+	size_t count = 0;
+	ssize_t n = fd_recv_fds(j->socket, &m, sizeof(m), fds, &count, 0);
+
+	if (n == sizeof(m) && !relay(s, j, &m, fds, count))
+		return;
+	done = *j;
+	end(s, j);
+	if (n != sizeof(m) && done.orphan)
+		s->gate.container_requests--;
+	else if (n != sizeof(m))
+		container_done(s, done.serial, -EIO, "The helper process died.");
+}
+
 /* ---- disks ---- */
 
 void job_disk(struct spawner *s, uint32_t slot, uint32_t mb)
@@ -153,17 +223,6 @@ static void disk_done(
 
 /* ---- endings ---- */
 
-/* It has said what it had to say: nothing it still does matters. */
-static void end(struct spawner *s, struct job *j)
-{
-	pidfd_send(j->pidfd, SIGKILL);
-	pidfd_reap(j->pidfd);
-	unwatch(s, j->socket);
-	close(j->socket);
-	close(j->pidfd);
-	j->kind = JOB_NONE;
-}
-
 static void finish(struct spawner *s, struct job *j, const struct wire_outcome *o, int mount)
 {
 	struct job done = *j;
@@ -186,8 +245,13 @@ void job_on_ready(struct spawner *s, uint32_t index)
 	struct job *j = &s->jobs[index];
 	int fds[FD_PASS_MAX], mount = -1;
 	size_t count = 0;
-	bool whole = fd_recv_fds(j->socket, &o, sizeof(o), fds, &count, 0) == sizeof(o);
+	bool whole;
 
+	if (j->kind == JOB_CONTAINER) {
+		container_on_ready(s, j);
+		return;
+	}
+	whole = fd_recv_fds(j->socket, &o, sizeof(o), fds, &count, 0) == sizeof(o);
 	o.text[sizeof(o.text) - 1] = '\0';
 	if (count)
 		mount = fds[0];
@@ -203,7 +267,7 @@ void jobs_orphan(struct spawner *s)
 {
 	for (struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++) {
 		j->orphan = true;
-		if (j->kind == JOB_UNPACK || j->kind == JOB_DELETE)
+		if (j->kind == JOB_UNPACK || j->kind == JOB_DELETE || j->kind == JOB_CONTAINER)
 			pidfd_send(j->pidfd, SIGKILL); /* its socket tells */
 	}
 }

@@ -28,3 +28,35 @@ int dup_cloexec(int fd)
 {
 	return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
+
+/* Ours exits when its child is there; the child when we have closed the pipe. */
+static void hold_until_closed(const int ends[2])
+{
+	char byte;
+
+	if (fork() == 0) {
+		close(ends[1]);
+		(void)!read(ends[0], &byte, 1);
+	}
+	_exit(0);
+}
+
+void drop_fds(int *fds, size_t count)
+{
+	int ends[2] = {-1, -1};
+	pid_t pid = -1;
+
+	if (count && pipe2(ends, O_CLOEXEC) == 0) {
+		pid = fork();
+		if (pid == 0)
+			hold_until_closed(ends);
+	}
+	while (count)
+		close(fds[--count]);
+	if (ends[0] >= 0) {
+		close(ends[0]);
+		close(ends[1]);
+	}
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+}

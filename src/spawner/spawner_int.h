@@ -4,7 +4,7 @@
  *
  *   main.c   options, start, the loop        box.c   boxes: make, assign, kill
  *   core.c   core's life                     job.c   children that do one thing
- *   disks.c  who gets which /tmp
+ *   disks.c  who gets which /tmp             containers.c  what such a child does for containers
  */
 #pragma once
 
@@ -18,7 +18,8 @@
 
 #define LISTENERS_MAX 16
 #define CORE_ARGS_MAX 64
-#define JOBS_MAX 13 /* WIRE_REQUESTS_MAX, DISK_JOBS_MAX, and one that stays */
+#define JOBS_MAX \
+	45 /* WIRE_REQUESTS_MAX, WIRE_CONTAINER_REQUESTS_MAX, DISK_JOBS_MAX, one that stays */
 #define DISK_JOBS_MAX 4
 #define POOL_MAX 4   /* ready /tmp disks of the smallest size */
 #define ASKED_MAX 16 /* such disks on their way */
@@ -37,11 +38,19 @@ struct box {
 	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
 };
 
-enum job_kind { JOB_NONE, JOB_DISK, JOB_UNPACK, JOB_DELETE, JOB_MAKER };
+enum job_kind {
+	JOB_NONE,
+	JOB_DISK,
+	JOB_UNPACK,
+	JOB_DELETE,
+	JOB_MAKER,
+	JOB_CONTAINER, /* sends struct wire_msg for core, the last of them WIRE_CONTAINER_DONE */
+};
 
 struct job {
 	enum job_kind kind;
-	int pidfd, socket; /* socket: struct wire_outcome comes, with a mount when it is a disk */
+	int pidfd, socket; /* socket: struct wire_outcome comes, with a mount when it is a disk;
+			    * see job_kind for others */
 	bool orphan;       /* the core that asked is gone */
 	uint32_t slot, generation; /* JOB_DISK: for this box */
 	uint64_t serial;
@@ -117,6 +126,8 @@ void box_on_disk(struct spawner *s, uint32_t slot, int mount, int result);
 /* ---- job.c ---- */
 void job_unpack(struct spawner *s, const struct wire_msg *m);
 void job_delete(struct spawner *s, const struct wire_msg *m);
+/* fd: what the message carried, or -1; stays the caller's, as the child has a copy. */
+void job_container(struct spawner *s, const struct wire_msg *m, int fd);
 void job_on_ready(struct spawner *s, uint32_t index);
 void jobs_kill_all(struct spawner *s);
 /* Core is gone: stop its unpacking, forget who asked. */
@@ -124,6 +135,10 @@ void jobs_orphan(struct spawner *s);
 /* A disk of a size of its own; box_on_disk() is the answer. */
 void job_disk(struct spawner *s, uint32_t slot, uint32_t mb);
 struct job *job_maker(struct spawner *s);
+
+/* ---- containers.c ---- */
+/* In a child of its own: do what m asks, send the answer (and what was found) over out, end. */
+_noreturn_ void containers_run(struct spawner *s, const struct wire_msg *m, int fd, int out);
 
 /* ---- disks.c ---- */
 _noreturn_ void disks_make(int socket, int images);

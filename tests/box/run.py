@@ -298,6 +298,7 @@ def scenario_self(m):
 
 def scenario_disorder(m):
     for which in ("short", "slot", "twice", "stranger", "kind", "memory", "layers", "descriptor",
+                  "descriptors", "record", "record-socket", "queue",
                   "requests"):
         m.start("disorder", which)
         first = m.read("HELLO")[-1].split()[2]

@@ -4,11 +4,13 @@
  * it waits for SIGTERM, as core does. Driven by run.py.
  */
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -400,14 +402,55 @@ static void scenario_unpack(const uint8_t *hashes, uint32_t count, uint64_t limi
 	}
 }
 
-/* Newer kernels let the spawner refuse descriptors: nothing to be killed for then. */
-static void send_descriptor(void)
+/* A connected socket whose last close(2) waits for a minute: nobody reads what it has to send. */
+static int lingering_socket(void)
+{
+	const struct linger linger = {1, 60};
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t len = sizeof(a);
+	static char junk[1 << 20];
+
+	if (bind(listener, (struct sockaddr *)&a, len) < 0 || listen(listener, 1) < 0 ||
+	    getsockname(listener, (struct sockaddr *)&a, &len) < 0 ||
+	    connect(fd, (struct sockaddr *)&a, len) < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	while (send(fd, junk, sizeof(junk), MSG_DONTWAIT) > 0)
+		;
+	return fd;
+}
+
+/* One where none belongs, as many as go into a message, and a memfd that can still be written. */
+static void send_descriptor(const char *which)
 {
 	struct wire_msg m = {.kind = WIRE_BOX_MAKE};
-	int fd = 0, r = fd_send_fds(CORE_FD_SPAWNER, &m, sizeof(m), &fd, 1, 0);
+	int fds[FD_PASS_MAX], count = 1;
 
-	if (r == -EPERM)
-		raise(SIGKILL);
+	fds[0] = lingering_socket();
+	if (strcmp(which, "descriptors") == 0) {
+		for (count = 1; count < FD_PASS_MAX; count++)
+			fds[count] = fds[0];
+	} else if (strcmp(which, "record") == 0) {
+		m.kind = WIRE_SANDBOX_MAKE;
+		fds[0] = memfd_create("record", MFD_ALLOW_SEALING);
+	} else if (strcmp(which, "record-socket") == 0) {
+		m.kind = WIRE_SANDBOX_MAKE;
+	}
+	fd_send_fds(CORE_FD_SPAWNER, &m, sizeof(m), fds, (size_t)count, 0);
+	for (int i = 0; i < count; i++)
+		close(fds[i]); /* all the same but the first */
+}
+
+/* Never read: the spawner is to close them unread with its end of the socket. */
+static void queue_descriptors(void)
+{
+	struct wire_msg m = {.kind = WIRE_HELLO};
+	int fd = lingering_socket();
+
+	for (int i = 0; i < 20; i++)
+		fd_send_fds(CORE_FD_SPAWNER, &m, sizeof(m), &fd, 1, MSG_DONTWAIT);
+	_exit(1);
 }
 
 /* More at once than allowed. Unpacking, because it is slower than asking: a whole process each. */
@@ -446,8 +489,10 @@ static void scenario_disorder(const char *which)
 	} else if (strcmp(which, "layers") == 0) {
 		m.layer_count = WIRE_LAYERS_MAX + 1;
 		tell(m);
-	} else if (strcmp(which, "descriptor") == 0) {
-		send_descriptor();
+	} else if (strncmp(which, "descriptor", 10) == 0 || strncmp(which, "record", 6) == 0) {
+		send_descriptor(which);
+	} else if (strcmp(which, "queue") == 0) {
+		queue_descriptors();
 	} else if (strcmp(which, "requests") == 0) {
 		send_requests();
 	} else {

@@ -24,6 +24,7 @@ static void judge(struct gate *g, const uint8_t *data, size_t len)
 	check(g->open && len == sizeof(m) && m.slot < g->slots);
 	check(m.layer_count <= WIRE_LAYERS_MAX || m.kind != WIRE_BOX_ASSIGN);
 	check(g->requests <= WIRE_REQUESTS_MAX);
+	check(g->container_requests <= WIRE_CONTAINER_REQUESTS_MAX);
 	if (m.kind == WIRE_BOX_MAKE)
 		check(before.slot[m.slot].state == SLOT_FREE);
 	if (m.kind == WIRE_BOX_ASSIGN)

@@ -99,6 +99,25 @@ static void test_gate_requests(void **state _unused_)
 	assert_false(gate_idle(&gate));
 }
 
+static void test_gate_containers(void **state _unused_)
+{
+	struct wire_msg m = msg(WIRE_CONTAINER_SIGNAL, 0, 0);
+
+	assert_int_equal(ask(m), GATE_FATAL); /* no signal 0 */
+	m.container.signal = 65;
+	assert_int_equal(ask(m), GATE_FATAL);
+	m.container.signal = 64;
+	for (int i = 0; i < WIRE_CONTAINER_REQUESTS_MAX; i++)
+		assert_int_equal(ask(i % 2 ? m : msg(WIRE_SANDBOX_MAKE, 0, 0)), GATE_DO);
+	assert_int_equal(ask(m), GATE_FATAL);
+	assert_false(gate_idle(&gate));
+	assert_int_equal(gate.requests, 0);
+	assert_int_equal(gate_descriptor(WIRE_BOX_MAKE), GATE_FD_NONE);
+	assert_int_equal(gate_descriptor(WIRE_CONTAINER_SIGNAL), GATE_FD_NONE);
+	assert_int_equal(gate_descriptor(WIRE_CONTAINER_MAKE), GATE_FD_RECORD);
+	assert_int_equal(gate_descriptor(9999), GATE_FD_NONE);
+}
+
 /* ---- core's client ---- */
 
 struct rig {
@@ -531,6 +550,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_gate_life, reset_gate),
 	    cmocka_unit_test_setup(test_gate_ranges, reset_gate),
 	    cmocka_unit_test_setup(test_gate_requests, reset_gate),
+	    cmocka_unit_test_setup(test_gate_containers, reset_gate),
 	    cmocka_unit_test(test_client_boxes),
 	    cmocka_unit_test(test_client_requests),
 	    cmocka_unit_test(test_client_queue),

@@ -223,12 +223,12 @@ int box_launch(struct box *b)
 	return r;
 }
 
-/* Only layers bring extensions. */
+/* Only layers and images bring extensions. */
 static int begin(struct box *b)
 {
 	b->state = BOX_INITIALISING;
 	b->init_started_ns = time_mono_ns();
-	b->enrolling = b->spec.assignment.layer_count > 0;
+	b->enrolling = b->spec.assignment.layer_count || b->spec.assignment.root_count;
 	return b->enrolling ? start_extensions(b) : box_launch(b);
 }
 

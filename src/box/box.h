@@ -46,6 +46,7 @@ struct box_spec {
 	const struct box_program *program;
 	bool fresh; /* start the interpreter with env: it could change how it starts */
 	struct spawn_assignment assignment;
+	const char *cwd; /* to start the program in, or NULL: /var/task; lives as long as the box */
 	struct str env; /* complete: "NAME=value" strings, each with its NUL, one after the other */
 	uint32_t env_count;
 	struct str init_json;                               /* framed: payload of FRAME_INIT */

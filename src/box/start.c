@@ -20,7 +20,8 @@ static int add_string(struct init_record *r, const char *s, size_t len)
 	return 0;
 }
 
-static int fill(struct init_record *r, const char *const *argv, struct str env, uint32_t env_count)
+static int fill(struct init_record *r, const char *const *argv, struct str env, uint32_t env_count,
+    const char *cwd)
 {
 	int result = 0;
 
@@ -31,7 +32,8 @@ static int fill(struct init_record *r, const char *const *argv, struct str env, 
 	memcpy(r->strings + r->string_bytes, env.ptr, env.len);
 	r->string_bytes += (uint32_t)env.len;
 	r->envc = env_count;
-	return 0;
+	r->cwdc = cwd != NULL;
+	return cwd ? add_string(r, cwd, strlen(cwd)) : 0;
 }
 
 /* Extensions and the runtime write to the same pipe. */
@@ -56,7 +58,7 @@ int start_program(struct box *b, const char *const *argv, struct str env, uint32
 	bool framed = b->program->framed;
 
 	*record = (struct init_record){.kind = INIT_START};
-	r = fill(record, argv, env, env_count);
+	r = fill(record, argv, env, env_count, b->spec.cwd);
 	if (r < 0)
 		return r;
 	r = open_output(b);
@@ -106,7 +108,7 @@ int start_extensions(struct box *b)
 
 	*record = (struct init_record){.kind = INIT_EXTENSIONS, .tag = 1};
 	if (r == 0)
-		r = fill(record, argv, STR(""), 0);
+		r = fill(record, argv, STR(""), 0, NULL);
 	for (size_t at = 0; r == 0 && at < env.len; at += strlen(env.ptr + at) + 1) {
 		if (is_for_runtime(env.ptr + at))
 			continue;

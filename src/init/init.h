@@ -23,15 +23,17 @@ enum init_kind {
 	/* box-init -> core */
 	INIT_EXITED = 64, /* a started program has ended: tag, pid, status as of waitpid(2) */
 	INIT_KILLED,      /* nothing but pid 1 runs any more; no INIT_EXITED of it will follow */
-	INIT_FAILED,      /* it does not run: tag, status is the errno of execve(2) or before */
+	INIT_FAILED,      /* it does not run: tag, status is the errno of execve(2) or before;
+			   * ENOTDIR: cwd is not there */
 	INIT_BEGUN,       /* answer to INIT_EXTENSIONS: status says how many were found */
 };
 
 /* INIT_START comes with descriptors: the first becomes 1 and 2 (log pipe), two more, when there
  * are, become 3 and 4 (framed channel: events, answers). stdin is /dev/null. The program runs as
- * the box's second user, as leader of a session of its own, in /var/task. There is no answer on
- * success. INIT_EXTENSIONS is the same for each executable file of INIT_EXTENSION_DIR, in the order
- * of names, with one descriptor, and argv[0] for what runs. There is one INIT_FAILED for each that
+ * the box's second user, as leader of a session of its own, in cwd or, without one, in /var/task. A
+ * name without '/' is looked for in PATH of its environment. There is no answer on success.
+ * INIT_EXTENSIONS is the same for each executable file of INIT_EXTENSION_DIR, in the order of
+ * names, with one descriptor, and argv[0] for what runs. There is one INIT_FAILED for each that
  * does not start (or E2BIG, and none is started), then INIT_BEGUN. */
 struct init_record {
 	uint32_t kind; /* enum init_kind */
@@ -40,6 +42,7 @@ struct init_record {
 	uint32_t tag;  /* core's choice in INIT_START, comes back with what happened to it */
 	uint32_t argc; /* strings[0..argc) are argv, argv[0] is the path to exec */
 	uint32_t envc; /* the next envc strings are the environment */
+	uint32_t cwdc; /* 1: one more is the directory to run in; 0: none */
 	uint32_t string_bytes;
 	char strings[INIT_STRINGS_MAX]; /* NUL-terminated, one after the other; answers send 0 of it
 					 */

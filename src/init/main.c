@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
@@ -87,6 +88,29 @@ static int place_fds(const int *fds, size_t count)
 	return dup2(high[1], 3) < 0 ? -1 : dup2(high[2], 4);
 }
 
+/* As the program itself would: in the directories of its own PATH. Returns only if it is in none,
+ * or cannot be run. */
+static void run_from_path(void)
+{
+	const char *path = "/usr/local/bin:/usr/bin:/bin", *end;
+	static char full[PATH_MAX];
+	int error = ENOENT;
+
+	for (char **v = words.envp; *v; v++)
+		if (strncmp(*v, "PATH=", 5) == 0)
+			path = *v + 5;
+	for (; *path; path = *end ? end + 1 : end) {
+		end = strchrnul(path, ':');
+		if (snprintf(full, sizeof(full), "%.*s/%s", (int)(end - path), path,
+			words.argv[0]) >= (int)sizeof(full))
+			continue;
+		execve(full, words.argv, words.envp);
+		if (errno != ENOENT && errno != ENOTDIR)
+			error = errno;
+	}
+	errno = error;
+}
+
 /* All that is not 0 to 4 is close-on-exec. */
 static void try_run(const int *fds, size_t count)
 {
@@ -101,9 +125,17 @@ static void try_run(const int *fds, size_t count)
 	setsid();
 	if (drop_all() < 0)
 		return;
-	if (chdir("/var/task") < 0 && chdir("/") < 0)
+	if (words.cwd ? chdir(words.cwd) < 0 : chdir("/var/task") < 0 && chdir("/") < 0) {
+		errno = ENOTDIR; /* not to be taken for the program */
 		return;
+	}
+	if (!strchr(words.argv[0], '/')) {
+		run_from_path();
+		return;
+	}
 	execve(words.argv[0], words.argv, words.envp);
+	if (errno == ENOTDIR)
+		errno = ENOENT;
 	/* The same error tells that the file is missing and that its interpreter is. */
 	if (errno == ENOENT)
 		errno = access(words.argv[0], F_OK) == 0 ? ELIBACC : ENOENT;

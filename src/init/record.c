@@ -18,7 +18,7 @@ static char **split(struct words *w, size_t *used, char **at, const char *end, u
 bool record_read(struct init_record *r, size_t len, struct words *w)
 {
 	size_t used = 0;
-	char *at = r->strings, *end;
+	char *at = r->strings, *end, **cwd;
 
 	if (len < INIT_RECORD_SHORT)
 		return false;
@@ -26,12 +26,15 @@ bool record_read(struct init_record *r, size_t len, struct words *w)
 		return len == INIT_RECORD_SHORT && (r->kind == INIT_KILL || r->kind == INIT_TERM);
 	if (r->string_bytes > INIT_STRINGS_MAX || len != INIT_RECORD_SHORT + r->string_bytes)
 		return false;
-	if (r->argc < 1 || r->argc > INIT_WORDS_MAX || r->envc > INIT_WORDS_MAX - r->argc)
+	if (r->argc < 1 || r->argc > INIT_WORDS_MAX || r->envc > INIT_WORDS_MAX - r->argc ||
+	    r->cwdc > 1)
 		return false;
 	if (!r->string_bytes || r->strings[r->string_bytes - 1] != '\0')
 		return false;
 	end = at + r->string_bytes;
 	w->argv = split(w, &used, &at, end, r->argc);
 	w->envp = w->argv ? split(w, &used, &at, end, r->envc) : NULL;
-	return w->envp && at == end;
+	cwd = w->envp ? split(w, &used, &at, end, r->cwdc) : NULL;
+	w->cwd = cwd ? cwd[0] : NULL;
+	return cwd && at == end;
 }

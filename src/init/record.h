@@ -4,8 +4,9 @@
 #include "init/init.h"
 
 struct words {
-	char *list[INIT_WORDS_MAX + 2]; /* argv, NULL, environment, NULL; points into the record */
+	char *list[INIT_WORDS_MAX + 4]; /* argv, NULL, environment, NULL; points into the record */
 	char **argv, **envp;
+	const char *cwd; /* NULL: not given */
 };
 
 /* Is this datagram of len bytes a well-formed record? If it starts anything, fill w. */

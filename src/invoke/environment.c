@@ -529,9 +529,9 @@ static void describe_exit(int status, char out[96])
 }
 
 /* In Lambda's words, which people look for. */
-static void describe_no_program(const char *path, int errnum, char out[160])
+static void describe_no_program(const char *path, bool image, int errnum, char out[160])
 {
-	if (errnum == ENOENT) {
+	if (errnum == ENOENT && !image) {
 		snprintf(out, 160, "Couldn't find valid bootstrap(s): [%s /opt/bootstrap]", path);
 		return;
 	}
@@ -591,9 +591,15 @@ static void on_extension_lost(struct box *b, const char *type, const char *why)
 static void on_no_program(struct box *b, int errnum)
 {
 	struct environment *en = box_ctx(b);
+	const struct invoke_image *image = en->version->image;
 	char why[160];
 
-	describe_no_program(en->version->c.program->argv[0], errnum, why);
+	if (image && errnum == ENOTDIR) { /* box-init's word for it */
+		snprintf(why, sizeof(why), "chdir %s: no such file or directory", image->cwd);
+		end(en, INVOKE_CRASH, "Runtime.InvalidWorkingDir", why);
+		return;
+	}
+	describe_no_program(en->version->c.program->argv[0], image, errnum, why);
 	end(en, INVOKE_CRASH, "Runtime.InvalidEntrypoint", why);
 }
 

@@ -92,12 +92,23 @@ struct invoke_variable {
 	const char *name, *value;
 };
 
+/* A container image that a function runs in: the root of its box, and the program of its own that
+ * speaks the HTTP Runtime API. */
+struct invoke_image {
+	const uint8_t (*layers)[WIRE_HASH_SIZE]; /* unpacked ones, lowest first */
+	size_t layer_count;
+	const char *const *argv; /* NULL at the end; a name without '/' is looked for in PATH */
+	const char *const *env;  /* the image's own, "NAME=value"; NULL at the end */
+	const char *cwd;         /* NULL or "": "/" */
+};
+
 struct invoke_config {
 	const char *version;         /* "$LATEST" or a number */
 	const char *runtime;         /* as asked for: "nodejs20.x" */
 	const char *runtime_version; /* what runs: "nodejs:20.v20.20.2", for INIT_START */
 	const char *runtime_arn;
-	const struct box_program *program;
+	const struct box_program *program; /* NULL with an image */
+	const struct invoke_image *image;  /* NULL: code and layers */
 	const char *handler;
 	const char *role_arn;
 	const char *log_group;

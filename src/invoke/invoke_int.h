@@ -40,6 +40,8 @@ struct invoke_version {
 	struct invoke_function *function;
 	struct invoke_config c; /* strings are ours */
 	char *strings;
+	struct invoke_image *image; /* ours, or NULL */
+	struct box_program image_program;
 	struct box_spec spec;
 	struct list environments;
 	struct list idle;    /* LIFO */
@@ -179,3 +181,7 @@ struct async *async_new(struct invoke *iv);
 void async_free(struct async *a);
 void async_resume(struct async *a);
 void async_stop(struct async *a);
+
+/* ---- image.c ---- */
+struct invoke_image *image_copy(const struct invoke_image *i);
+void image_free(struct invoke_image *i); /* NULL is fine */

@@ -45,8 +45,10 @@ static void put(struct sink *s, const char *name, const char *value)
 	buf_json_string(s->json, str_from(value));
 }
 
-static void put_fixed(struct sink *s)
+/* What the platform sets whatever runs, after what only its own interpreters need. */
+static void put_fixed(struct sink *s, bool image)
 {
+	enum { FOR_ALL = 3 };
 	static const char *const pairs[][2] = {
 	    {"PATH", "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"},
 	    {"LD_LIBRARY_PATH",
@@ -64,8 +66,37 @@ static void put_fixed(struct sink *s)
 	    {"_AWS_XRAY_DAEMON_PORT", "2000"},
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+	for (size_t i = image ? FOR_ALL : 0; i < ARRAY_SIZE(pairs); i++)
 		put(s, pairs[i][0], pairs[i][1]);
+}
+
+static bool is_users(const struct invoke_version *v, struct str name)
+{
+	for (size_t i = 0; i < v->c.variable_count; i++)
+		if (str_is(name, v->c.variables[i].name))
+			return true;
+	return false;
+}
+
+/* What the platform or the user sets must not be there twice. */
+static void put_image(struct sink *s, const struct invoke_version *v)
+{
+	static const char *const ours[] = {"AWS_", "_AWS_", "_HANDLER", "LAMBDA_", "TZ"};
+	bool path = is_users(v, STR("PATH"));
+
+	for (const char *const *e = v->image->env; *e; e++) {
+		struct str value = str_from(*e), name = str_cut(&value, '=');
+		_cleanup_free_ char *copy = xstrndup(name.ptr, name.len);
+		bool taken = !value.ptr || is_users(v, name);
+
+		for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+			taken |= str_has_prefix(name, ours[i]);
+		if (!taken)
+			put(s, copy, value.ptr);
+		path |= str_is(name, "PATH");
+	}
+	if (!path)
+		put(s, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 }
 
 static void put_function(struct sink *s, const struct environment *en)
@@ -86,7 +117,7 @@ static void put_function(struct sink *s, const struct environment *en)
 	put(s, "AWS_DEFAULT_REGION", v->function->region);
 	put(s, "AWS_ENDPOINT_URL", endpoint);
 	put(s, "_HANDLER", v->c.handler);
-	if (strncmp(v->c.runtime, "provided", 8) != 0)
+	if (v->c.runtime[0] && strncmp(v->c.runtime, "provided", 8) != 0)
 		put(s, "AWS_EXECUTION_ENV", execution);
 	if (v->c.log_json)
 		put(s, "AWS_LAMBDA_LOG_FORMAT", "JSON");
@@ -101,7 +132,9 @@ void variables_build(struct environment *en, struct box_spec *spec, struct buf *
 	buf_puts(init_json, "{\"handler\":");
 	buf_json_string(init_json, str_from(v->c.handler));
 	buf_puts(init_json, ",\"cwd\":\"/var/task\",\"env\":");
-	put_fixed(&s);
+	put_fixed(&s, v->image);
+	if (v->image)
+		put_image(&s, v);
 	put_function(&s, en);
 	put(&s, "AWS_ACCESS_KEY_ID", keys->access_key_id);
 	put(&s, "AWS_SECRET_ACCESS_KEY", keys->secret_access_key);

@@ -70,6 +70,17 @@ static void copy_config(struct invoke_version *v, const struct invoke_config *c)
 	v->c.variables = variables;
 }
 
+static void use_image(struct invoke_version *v)
+{
+	v->image = image_copy(v->c.image);
+	v->image_program = (struct box_program){.name = "image", .argv = v->image->argv};
+	v->c.image = v->image;
+	v->c.program = &v->image_program;
+	v->spec.cwd = v->image->cwd ? v->image->cwd : "/";
+	v->spec.assignment.root = v->image->layers;
+	v->spec.assignment.root_count = (uint32_t)v->image->layer_count;
+}
+
 struct invoke_version *invoke_version_new(struct invoke_function *f, const struct invoke_config *c)
 {
 	struct invoke_version *v = xcalloc(1, sizeof(*v));
@@ -77,6 +88,8 @@ struct invoke_version *invoke_version_new(struct invoke_function *f, const struc
 	v->function = f;
 	f->refs++;
 	copy_config(v, c);
+	if (c->image)
+		use_image(v);
 	list_init(&v->environments);
 	list_init(&v->idle);
 	list_init(&v->busy);
@@ -113,6 +126,7 @@ void version_unref_if_done(struct invoke_version *v)
 	invoke_function_unref(v->function);
 	free((struct invoke_variable *)(uintptr_t)v->c.variables);
 	free(v->strings);
+	image_free(v->image);
 	free(v->start_suffix);
 	free(v);
 }

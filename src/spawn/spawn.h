@@ -31,6 +31,10 @@ struct spawn_assignment {
 	uint8_t code[WIRE_HASH_SIZE];
 	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
 	uint32_t layer_count;
+	/* Instead of code and layers: unpacked layers of an image, lowest first, as the box's root.
+	 * Read during the call. */
+	const uint8_t (*root)[WIRE_HASH_SIZE];
+	uint32_t root_count;
 	uint32_t memory_mb;
 	uint32_t tmp_mb;
 };

@@ -336,6 +336,24 @@ static void test_record(void **state _unused_)
 	assert_false(read_record("", 0, 1, 0, &w));
 }
 
+static void test_record_cwd(void **state _unused_)
+{
+	static struct init_record r = {
+	    .kind = INIT_START, .argc = 1, .envc = 1, .cwdc = 1, .string_bytes = 13};
+	static struct words w;
+
+	memcpy(r.strings, "app\0K=V\0/srv", 13);
+	assert_true(record_read(&r, INIT_RECORD_SHORT + 13, &w));
+	assert_string_equal(w.cwd, "/srv");
+	r.cwdc = 2;
+	assert_false(record_read(&r, INIT_RECORD_SHORT + 13, &w));
+	r.cwdc = 0;
+	assert_false(record_read(&r, INIT_RECORD_SHORT + 13, &w));
+	r.envc = 2;
+	assert_true(record_read(&r, INIT_RECORD_SHORT + 13, &w));
+	assert_null(w.cwd);
+}
+
 static void test_record_extensions(void **state _unused_)
 {
 	static struct init_record r = {.kind = INIT_EXTENSIONS, .argc = 1, .string_bytes = 5};
@@ -555,6 +573,7 @@ int main(void)
 	    cmocka_unit_test(test_client_requests),
 	    cmocka_unit_test(test_client_queue),
 	    cmocka_unit_test(test_record),
+	    cmocka_unit_test(test_record_cwd),
 	    cmocka_unit_test(test_record_extensions),
 	    cmocka_unit_test(test_extensions),
 	    cmocka_unit_test(test_zip_names),

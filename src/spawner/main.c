@@ -23,9 +23,9 @@
 #include "spawner/disk.h"
 #include "spawner/ids.h"
 #include "spawner/net.h"
+#include "spawner/remove.h"
 #include "spawner/root.h"
 #include "spawner/spawner_int.h"
-#include "spawner/tree.h"
 
 #define STOP_NS 5500000000 /* core has 5 s to drain */
 #define SWEEP_MS 5
@@ -274,7 +274,7 @@ static void prepare_disks(struct spawner *s)
 {
 	struct err e = ERR_INIT;
 
-	tree_clean(s->code);
+	remove_hidden(s->code);
 	if (disk_prepare(s->images, &e) == 0)
 		return;
 	s->no_loop = true;

@@ -1,6 +1,6 @@
 /*
  * Build-time program: writes one seccomp filter as a C array, so that nothing that runs links
- * libseccomp. Usage: seccomp_gen box|core|unpack > seccomp_NAME.h
+ * libseccomp. Usage: seccomp_gen box|core|unpack|layer > seccomp_NAME.h
  *
  * The filters are deny lists (interpreters and libc change too much for allow lists), but system
  * calls newer than the list are refused as a whole: what we have not read about is not offered.
@@ -42,14 +42,19 @@ static const char *const refused_to_all[] = {
     "settimeofday", "stime", "adjtimex", "clock_adjtime", "clock_adjtime64", "swapon", "swapoff",
     "reboot", "iopl", "ioperm", "vm86", "vm86old"};
 
-static const char *const refused_to_us[] = {"execve", "execveat", "fork", "vfork", "mknod",
-    "mknodat", "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
-    "setfsuid", "setfsgid", "capset", "personality"};
+static const char *const refused_to_us[] = {"execve", "execveat", "fork", "vfork", "setuid",
+    "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "setfsuid", "setfsgid",
+    "capset", "personality"};
+
+/* Layers of images need them; zips do not, and core neither. */
+static const char *const refused_but_to_layer[] = {"mknod", "mknodat"};
 
 static const char *const refused_to_unpack[] = {"socket", "socketpair", "connect", "bind", "listen",
     "accept", "accept4", "sendto", "sendmsg", "sendmmsg", "kill", "tkill", "shmget", "shmat",
-    "msgget", "semget", "mq_open", "link", "linkat", "inotify_init", "inotify_init1", "setxattr",
-    "lsetxattr", "fsetxattr", "clone", "clone3", "chown", "fchown", "lchown", "fchownat"};
+    "msgget", "semget", "mq_open", "inotify_init", "inotify_init1", "clone", "clone3"};
+
+static const char *const refused_to_zip[] = {"link", "linkat", "setxattr", "lsetxattr", "fsetxattr",
+    "chown", "fchown", "lchown", "fchownat"};
 
 static void must(int r, const char *what)
 {
@@ -225,7 +230,12 @@ int main(int argc, char **argv)
 	refuse_socket_filters(c);
 	if (strcmp(name, "box") != 0)
 		refuse(c, refused_to_us, sizeof(refused_to_us) / sizeof(refused_to_us[0]));
-	if (strcmp(name, "unpack") == 0) {
+	if (strcmp(name, "core") == 0 || strcmp(name, "unpack") == 0)
+		refuse(c, refused_but_to_layer,
+		    sizeof(refused_but_to_layer) / sizeof(refused_but_to_layer[0]));
+	if (strcmp(name, "unpack") == 0)
+		refuse(c, refused_to_zip, sizeof(refused_to_zip) / sizeof(refused_to_zip[0]));
+	if (strcmp(name, "unpack") == 0 || strcmp(name, "layer") == 0) {
 		refuse(
 		    c, refused_to_unpack, sizeof(refused_to_unpack) / sizeof(refused_to_unpack[0]));
 	} else {

@@ -12,8 +12,6 @@ void tree_name(const uint8_t hash[WIRE_HASH_SIZE], char out[65]);
 void tree_unpack(int code, int blobs, int unpack_exe, const uint8_t hash[WIRE_HASH_SIZE],
     uint64_t limit_bytes, struct wire_outcome *ret);
 int tree_delete(int code, const uint8_t hash[WIRE_HASH_SIZE]);
-/* Remove what an interrupted child left. */
-void tree_clean(int code);
 
 /* A detached, read-only mount of code/<hash>; or -errno. */
 int tree_mount(int code, const uint8_t hash[WIRE_HASH_SIZE]);

@@ -1,15 +1,18 @@
 /*
- * mayfly-unpack: turns one zip file, written by anybody, into a directory. A throw-away process
- * without rights, network or other files than its three descriptors: 3 the archive, 4 the empty
- * directory, 5 the pipe that takes one struct wire_outcome. Started by the spawner (tree.c).
+ * mayfly-unpack: turns one archive, written by anybody, into a directory. A throw-away process
+ * without network or other files than its three descriptors: 3 the archive, 4 the empty directory,
+ * 5 the pipe that takes one struct wire_outcome. Started by the spawner: for zips without any right
+ * (tree.c), for layers as root of a user namespace that has the users of containers (layer.c).
  */
 #include <fcntl.h>
 #include <locale.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "unpack/layer.h"
 #include "unpack/zip.h"
 
 #define ARCHIVE_FD 3
@@ -26,19 +29,34 @@ const char *__asan_default_options(void)
 }
 #endif
 
+static int usage(void)
+{
+	fputs("usage: mayfly-unpack zip LIMIT-BYTES | layer LIMIT-BYTES SHA256 (started by "
+	      "mayfly-spawner)\n",
+	    stderr);
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	struct wire_outcome outcome = {0};
+	uint8_t hash[WIRE_HASH_SIZE];
 	int64_t limit;
 
-	/* Names in zips are UTF-8; libarchive gives up on what the locale has not. */
+	/* Names in archives are UTF-8; libarchive gives up on what the locale has not. */
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
-	if (argc != 2 || !str_to_int64(str_from(argv[1]), 0, INT64_MAX, &limit)) {
-		fputs("usage: mayfly-unpack LIMIT-BYTES (started by mayfly-spawner)\n", stderr);
-		return 2;
-	}
+	if (argc < 3 || !str_to_int64(str_from(argv[2]), 0, INT64_MAX, &limit))
+		return usage();
 	if (fchdir(TARGET_FD) < 0)
 		return 1;
-	zip_extract(ARCHIVE_FD, (uint64_t)limit, &outcome);
+	if (argc == 3 && strcmp(argv[1], "zip") == 0) {
+		zip_extract(ARCHIVE_FD, (uint64_t)limit, &outcome);
+	} else if (argc == 4 && strcmp(argv[1], "layer") == 0 &&
+		   hex_decode(str_from(argv[3]), hash, sizeof(hash))) {
+		OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+		layer_extract(ARCHIVE_FD, TARGET_FD, hash, (uint64_t)limit, &outcome);
+	} else {
+		return usage();
+	}
 	return fd_write_full(OUTCOME_FD, &outcome, sizeof(outcome)) < 0;
 }

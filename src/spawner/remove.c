@@ -1,0 +1,63 @@
+/* Removing trees. See remove.h. */
+#include "spawner/remove.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define DEPTH_MAX 256
+
+static int remove_below(int dir, const char *name, int depth);
+
+static int empty_dir(int dir, int depth)
+{
+	DIR *d = fdopendir(dir);
+	struct dirent *entry;
+	int r = d ? 0 : -errno;
+
+	while (d && r == 0 && (entry = readdir(d)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			r = remove_below(dirfd(d), entry->d_name, depth);
+	if (d)
+		closedir(d);
+	else
+		close(dir);
+	return r;
+}
+
+static int remove_below(int dir, const char *name, int depth)
+{
+	int sub, r;
+
+	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	if (depth >= DEPTH_MAX)
+		return -ELOOP;
+	sub = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sub < 0)
+		return -errno;
+	r = empty_dir(sub, depth + 1);
+	if (r == 0 && unlinkat(dir, name, AT_REMOVEDIR) < 0)
+		r = -errno;
+	return r;
+}
+
+int remove_tree(int dir, const char *name)
+{
+	return remove_below(dir, name, 0);
+}
+
+void remove_hidden(int dir)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d)))
+		if (entry->d_name[0] == '.' && entry->d_name[1] && entry->d_name[1] != '.')
+			remove_tree(dir, entry->d_name);
+	if (d)
+		closedir(d);
+}

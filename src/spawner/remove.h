@@ -1,0 +1,12 @@
+/* Removing trees of any contents without following a link. Blocking: short-lived children, start.
+ */
+#pragma once
+
+#include "base/base.h"
+
+/* dir/name and all below it, file or directory, at most 256 deep. 0 (also when there is none) or
+ * -errno. */
+int remove_tree(int dir, const char *name);
+
+/* Everything in dir whose name begins with a dot: how unfinished and doomed things are named. */
+void remove_hidden(int dir);

@@ -94,6 +94,20 @@ void spawn_box_make(struct spawn *s, uint32_t slot, uint32_t generation)
 	post(s, &m);
 }
 
+static void name_root(
+    struct spawn *s, uint32_t slot, uint32_t generation, const struct spawn_assignment *a)
+{
+	struct wire_msg m = {.kind = WIRE_BOX_ROOT, .slot = slot, .generation = generation};
+
+	for (uint32_t i = 0; i < a->root_count; i += m.layer_count) {
+		uint32_t left = a->root_count - i;
+
+		m.layer_count = left < WIRE_LAYERS_MAX ? left : WIRE_LAYERS_MAX;
+		memcpy(m.layers, a->root[i], m.layer_count * WIRE_HASH_SIZE);
+		post(s, &m);
+	}
+}
+
 void spawn_box_assign(
     struct spawn *s, uint32_t slot, uint32_t generation, const struct spawn_assignment *a)
 {
@@ -104,7 +118,8 @@ void spawn_box_assign(
 	    .tmp_mb = a->tmp_mb,
 	    .layer_count = a->layer_count};
 
-	check(a->layer_count <= WIRE_LAYERS_MAX);
+	check(a->layer_count <= WIRE_LAYERS_MAX && a->root_count <= WIRE_ROOT_LAYERS_MAX);
+	name_root(s, slot, generation, a);
 	memcpy(m.hash, a->code, sizeof(m.hash));
 	memcpy(m.layers, a->layers, sizeof(m.layers));
 	post(s, &m);

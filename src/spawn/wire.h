@@ -6,7 +6,7 @@
  * descriptor that its kind does not carry is fatal to core: the spawner kills and restarts it.
  *
  * State of a slot, as the spawner sees it:
- *   FREE --BOX_MAKE--> BLANK --BOX_ASSIGN--> ASSIGNED;  BLANK|ASSIGNED --BOX_KILL--> DYING
+ *   FREE --BOX_MAKE--> BLANK [--BOX_ROOT--> BLANK] --BOX_ASSIGN--> ASSIGNED;  BLANK|ASSIGNED --BOX_KILL--> DYING
  *   DYING (or a death of its own) --BOX_DEAD sent--> FREE
  * BOX_KILL and BOX_ASSIGN for a FREE slot or a DYING one are ignored, because they may cross with
  * BOX_DEAD; the generation tells an old occupant from a new one. BOX_ASSIGN before BOX_MADE is
@@ -23,6 +23,7 @@
 
 #define WIRE_BOXES_MAX 2048
 #define WIRE_LAYERS_MAX 5
+#define WIRE_ROOT_LAYERS_MAX 127 /* of an image */
 #define WIRE_HASH_SIZE 32
 #define WIRE_MEMORY_MB_MIN 128
 #define WIRE_MEMORY_MB_MAX 10240
@@ -43,6 +44,9 @@ enum wire_kind {
 	WIRE_BOX_MAKE = 1, /* slot, generation */
 	WIRE_BOX_ASSIGN,   /* slot, generation, code, layers, memory_mb, tmp_mb */
 	WIRE_BOX_KILL,     /* slot, generation */
+	/* slot, generation, layers: unpacked ones of an image, above those that were named before.
+	 * BOX_ASSIGN then makes them the box's root; code and layers of its own do not count. */
+	WIRE_BOX_ROOT,
 	WIRE_UNPACK,       /* hash (blob to unpack), serial; limit_bytes of unpacked data */
 	WIRE_CODE_DELETE,  /* hash, serial: remove the unpacked tree */
 	/* With a record in a sealed memfd, as spawn/container_spec.h says: */

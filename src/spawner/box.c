@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "spawner/blank.h"
 #include "spawner/ids.h"
+#include "spawner/image.h"
 #include "spawner/spawner_int.h"
 #include "spawner/tree.h"
 
@@ -177,6 +178,7 @@ void box_make(struct spawner *s, const struct wire_msg *m)
 	struct box *b = &s->boxes[m->slot];
 	int ends[2], r;
 
+	b->root_count = 0;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
 		make_failed(s, m->slot, -errno);
 		return;
@@ -294,6 +296,29 @@ static int attach(struct spawner *s, struct box *b, int code, int layers, int di
 	return r;
 }
 
+void box_name_root(struct spawner *s, const struct wire_msg *m)
+{
+	struct box *b = &s->boxes[m->slot];
+
+	memcpy(b->root[b->root_count], m->layers, m->layer_count * WIRE_HASH_SIZE);
+	b->root_count += m->layer_count;
+}
+
+static int assign_image(struct spawner *s, struct box *b, int disk)
+{
+	_cleanup_close_ int image =
+	    image_mount(s->layers, (const uint8_t(*)[WIRE_HASH_SIZE])b->root, b->root_count);
+	int r;
+
+	if (image < 0)
+		return image;
+	if (setns(b->pidfd, CLONE_NEWNS) < 0)
+		return -errno;
+	r = image_become_root(image, disk);
+	check(setns(s->own_mounts, CLONE_NEWNS) == 0);
+	return r;
+}
+
 static int assign(struct spawner *s, uint32_t slot, int disk)
 {
 	struct box *b = &s->boxes[slot];
@@ -312,7 +337,11 @@ static int assign(struct spawner *s, uint32_t slot, int disk)
 
 void box_on_disk(struct spawner *s, uint32_t slot, int mount, int result)
 {
-	int r = result < 0 ? result : assign(s, slot, mount);
+	int r = result;
+
+	if (r == 0)
+		r = s->boxes[slot].root_count ? assign_image(s, &s->boxes[slot], mount)
+					      : assign(s, slot, mount);
 
 	s->gate.slot[slot].state = SLOT_ASSIGNED;
 	tell(s, WIRE_BOX_ASSIGNED, slot, r);

@@ -251,6 +251,7 @@ static void dispatch(struct spawner *s, const struct wire_msg *m, int fd)
 {
 	switch (m->kind) {
 	case WIRE_BOX_MAKE: box_make(s, m); return;
+	case WIRE_BOX_ROOT: box_name_root(s, m); return;
 	case WIRE_BOX_ASSIGN: box_assign(s, m); return;
 	case WIRE_BOX_KILL: box_kill(s, m->slot); return;
 	case WIRE_UNPACK: job_unpack(s, m); return;

@@ -13,6 +13,7 @@ static enum gate_verdict make(struct gate *g, const struct wire_msg *m, const ch
 		return GATE_FATAL;
 	}
 	s->state = SLOT_MAKING;
+	s->root_layers = 0;
 	s->generation = m->generation;
 	return GATE_DO;
 }
@@ -39,6 +40,25 @@ static enum gate_verdict assign(struct gate *g, const struct wire_msg *m, const 
 		return GATE_FATAL;
 	}
 	s->state = SLOT_ASSIGNING;
+	return GATE_DO;
+}
+
+static enum gate_verdict root(struct gate *g, const struct wire_msg *m, const char **why)
+{
+	struct gate_slot *s = &g->slot[m->slot];
+
+	if (m->layer_count < 1 || m->layer_count > WIRE_LAYERS_MAX) {
+		*why = "layers out of range";
+		return GATE_FATAL;
+	}
+	if ((s->state == SLOT_FREE || s->state == SLOT_DYING) && s->generation == m->generation)
+		return GATE_IGNORE;
+	if (s->state != SLOT_BLANK || s->generation != m->generation ||
+	    s->root_layers + m->layer_count > WIRE_ROOT_LAYERS_MAX) {
+		*why = out_of_state;
+		return GATE_FATAL;
+	}
+	s->root_layers = (uint8_t)(s->root_layers + m->layer_count);
 	return GATE_DO;
 }
 
@@ -110,6 +130,7 @@ enum gate_verdict gate_request(
 	}
 	switch (ret_msg->kind) {
 	case WIRE_BOX_MAKE: return make(g, ret_msg, ret_why);
+	case WIRE_BOX_ROOT: return root(g, ret_msg, ret_why);
 	case WIRE_BOX_ASSIGN: return assign(g, ret_msg, ret_why);
 	case WIRE_BOX_KILL: return kill_box(g, ret_msg);
 	case WIRE_UNPACK:

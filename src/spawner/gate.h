@@ -19,6 +19,7 @@ enum slot_state {
 struct gate_slot {
 	uint8_t state; /* enum slot_state */
 	uint32_t generation;
+	uint8_t root_layers; /* that BOX_ROOT has named */
 };
 
 struct gate {

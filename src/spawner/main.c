@@ -206,7 +206,8 @@ static int open_dirs(struct spawner *s, const struct options *o, char instance[4
 		return s->data;
 	snprintf(instance, 40, "%lx-%lx", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
 	s->code = own_dir(s->data, "code", 0, 0750, e);
-	s->images = s->code < 0 ? s->code : own_dir(s->data, "tmp", 0, 0700, e);
+	s->layers = s->code < 0 ? s->code : own_dir(s->data, "layers", 0, 0750, e);
+	s->images = s->layers < 0 ? s->layers : own_dir(s->data, "tmp", 0, 0700, e);
 	s->blobs = s->images < 0 ? s->images : own_dir(s->data, "blobs", ID_CORE, 0700, e);
 	return s->blobs < 0 ? s->blobs : 0;
 }
@@ -320,8 +321,9 @@ static int start(struct spawner *s, const struct options *o, struct err *e)
 		return s->box_mounts;
 	/* Code and images by descriptors of the mounts that boxes will have copies of. */
 	s->code = open(ROOT_DATA "/code", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (s->code < 0)
-		return err_sys(e, errno, "opening code/ again");
+	s->layers = open(ROOT_DATA "/layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (s->code < 0 || s->layers < 0)
+		return err_sys(e, errno, "opening code/ and layers/ again");
 	prepare_disks(s);
 	return 0;
 }

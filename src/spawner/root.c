@@ -225,9 +225,24 @@ static int make_core(struct err *e)
 	return r;
 }
 
+/* Below the layers of an image that is to be the root of a box. */
+static int make_places(struct err *e)
+{
+	static const char *const dirs[] = {"places/dev", "places/etc", "places/proc", "places/tmp",
+	    "places/opt", "places/var", "places/var/task", NULL};
+	static const char *const files[] = {
+	    "places/etc/hosts", "places/etc/hostname", "places/etc/resolv.conf"};
+	int r = make_dirs(dirs, e);
+
+	for (size_t i = 0; i < ARRAY_SIZE(files) && r == 0; i++)
+		r = copy_text("", files[i], e);
+	return r;
+}
+
 static int make_own(int data, struct err *e)
 {
-	static const char *const dirs[] = {"data", "proc", "dev", "box", "core", "layers", NULL};
+	static const char *const dirs[] = {
+	    "data", "proc", "dev", "box", "core", "layers", "places", NULL};
 	char path[32];
 	int r;
 
@@ -266,6 +281,8 @@ int root_make(int data, const char *runtimes, struct err *e)
 		r = make_own(data, e);
 	if (r == 0)
 		r = make_box(runtimes, e);
+	if (r == 0)
+		r = make_places(e);
 	if (r == 0)
 		r = make_core(e);
 	if (r < 0)

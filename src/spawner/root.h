@@ -16,6 +16,9 @@
 #define ROOT_BOX "/box"
 #define ROOT_CORE "/core"
 #define ROOT_LAYERS "/layers" /* empty: a place to put layers together */
+#define ROOT_PLACES                                                                   \
+	"/places" /* empty directories and files to mount on, for images without them \
+		   */
 
 /* A mount namespace of our own: before any directory is opened that is to be mounted later. */
 int root_begin(struct err *e);

@@ -36,6 +36,8 @@ struct box {
 	uint32_t memory_mb, tmp_mb, layer_count;
 	uint8_t code[WIRE_HASH_SIZE];
 	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
+	uint32_t root_count; /* 0: the template stays its root */
+	uint8_t root[WIRE_ROOT_LAYERS_MAX][WIRE_HASH_SIZE];
 };
 
 enum job_kind {
@@ -65,8 +67,8 @@ struct core {
 
 struct spawner {
 	int epoll, signals;
-	int own_mounts, box_mounts;    /* namespaces: to come home to; to clone boxes from */
-	int data, code, blobs, images; /* directories */
+	int own_mounts, box_mounts; /* namespaces: to come home to; to clone boxes from */
+	int data, code, layers, blobs, images; /* directories */
 	int exe_core, exe_init, exe_unpack;
 	int listeners[LISTENERS_MAX];
 	unsigned listener_count;
@@ -113,6 +115,7 @@ void core_kill(struct spawner *s, const char *why);
 /* ---- box.c ---- */
 void boxes_init(struct spawner *s);
 void box_make(struct spawner *s, const struct wire_msg *m);
+void box_name_root(struct spawner *s, const struct wire_msg *m);
 void box_assign(struct spawner *s, const struct wire_msg *m);
 void box_kill(struct spawner *s, uint32_t slot);
 void box_on_message(struct spawner *s, uint32_t slot);

@@ -194,8 +194,8 @@ REFUSED = {
 }
 
 
-def check_inside(seen):
-    for errno, names in REFUSED.items():
+def check_inside(seen, refused=REFUSED):
+    for errno, names in refused.items():
         for name in names.split():
             same(name, seen[name], errno)
     if not seen["try_sysrq"] or not seen["try_write_runtime"]:
@@ -240,6 +240,46 @@ def scenario_layers(m):
     check_inside(seen)
     seen = json.loads(value(m.play("probe", "look", low, m.probe()), "PROBE"))
     same("files of one layer", (seen["opt_a"], seen["opt_b"], seen["opt_top"]), (1, 0, 1))
+
+
+def image_layer(m, number, entries):
+    """An unpacked layer as the spawner would have left it; the name is its number."""
+    name = f"{number:064x}"
+    top = f"{m.dir}/layers/{name}"
+    os.makedirs(top)
+    for path, content in entries.items():
+        os.makedirs(os.path.dirname(f"{top}/{path}"), exist_ok=True)
+        if isinstance(content, str):
+            os.symlink(content, f"{top}/{path}")
+        else:
+            with open(f"{top}/{path}", "wb") as f:
+                f.write(content)
+            os.chmod(f"{top}/{path}", 0o755)
+    return name
+
+
+def scenario_image(m):
+    """An image as root: nothing of our template is left, and no link of it leads anywhere."""
+    with open(PROBE, "rb") as f:
+        probe = f.read()
+    low = image_layer(m, 1, {"var/task/probe": probe, "usr/bin/a": b"1", "opt/a": b"1",
+                             "opt/top": b"1", "etc/hosts": b"of the image"})
+    high = image_layer(m, 2, {"opt/b": b"1", "opt/top": b"22", "etc/shadow.d/x": b"1"})
+    lines = m.play("image", high, low)
+    same("assigned", value(lines, "ASSIGNED"), "0")
+    seen = json.loads(value(lines, "PROBE"))
+    same("files of both layers", (seen["opt_a"], seen["opt_b"], seen["opt_top"]), (1, 1, 2))
+    if any(line.split()[1].startswith(("/usr", "/var/runtime", "/box")) for line in seen["mounts"].splitlines()):
+        fail(f"mounts of the template: {seen['mounts']}")
+    with_changes = dict(REFUSED)
+    with_changes[EACCES] = REFUSED[EACCES].replace("try_write_etc", "")
+    check_inside(seen, with_changes)
+    for place in ("proc", "dev", "tmp"):
+        link = image_layer(m, 10 + len(place) + ord(place[0]), {place: "/var/../../../etc"})
+        lines = m.play("image", link, low)
+        same(f"a link at /{place}", value(lines, "ASSIGNED"), "-20")
+    lines = m.play("image", f"{99:064x}", low)
+    same("a layer that is not there", value(lines, "ASSIGNED"), "-2")
 
 
 def scenario_init(m):

@@ -241,6 +241,34 @@ static void scenario_probe(const uint8_t *hashes, uint32_t count, const char *mo
 }
 
 /* box-init's orders: a program that does not exist, two programs, TERM, KILL. */
+/* The same with a root of its own; the first hash is the lowest layer. */
+static void scenario_image(const uint8_t *hashes, uint32_t count)
+{
+	const char *argv[] = {"/var/task/probe", "look", NULL};
+	struct init_record r;
+	struct tbox b;
+	int result;
+
+	box_make(&b, 3);
+	for (uint32_t i = 0; i < count; i++) {
+		struct wire_msg m = {.kind = WIRE_BOX_ROOT,
+		    .slot = b.slot,
+		    .generation = b.generation,
+		    .layer_count = 1};
+
+		memcpy(m.layers, hashes + (size_t)i * WIRE_HASH_SIZE, WIRE_HASH_SIZE);
+		tell(m);
+	}
+	result = box_assign(&b, hashes, 0, 256, 512);
+	printf("ASSIGNED %d\n", result);
+	if (result == 0) {
+		drain(box_start(&b, 7, argv), "PROBE");
+		r = box_hear(&b);
+		printf("EXITED kind %u tag %u status %d\n", r.kind, r.tag, r.status);
+	}
+	box_kill(&b);
+}
+
 static void scenario_init(const uint8_t *hashes)
 {
 	const char *missing[] = {"/nowhere", NULL}, *wait[] = {"/var/task/probe", "wait", NULL},
@@ -606,6 +634,8 @@ static void play(int argc, char **argv)
 		scenario_run(hashes, (const char *const *)argv + 1);
 	else if (strcmp(argv[0], "probe") == 0)
 		scenario_probe(hashes, count, argc > 1 ? argv[1] : "look");
+	else if (strcmp(argv[0], "image") == 0)
+		scenario_image(hashes, count);
 	else if (strcmp(argv[0], "init") == 0)
 		scenario_init(hashes);
 	else if (strcmp(argv[0], "limits") == 0)

@@ -91,6 +91,31 @@ static void test_gate_ranges(void **state _unused_)
 	assert_int_equal(ask(msg(WIRE_BOX_MAKE, 1, 1)), GATE_FATAL);
 }
 
+static void test_gate_root(void **state _unused_)
+{
+	struct wire_msg m = {
+	    .kind = WIRE_BOX_ROOT, .slot = 1, .generation = 4, .layer_count = WIRE_LAYERS_MAX};
+	struct wire_msg out;
+	const char *why;
+	int named = 0;
+
+	gate.slot[1] = (struct gate_slot){.state = SLOT_BLANK, .generation = 4};
+	while (named + WIRE_LAYERS_MAX <= WIRE_ROOT_LAYERS_MAX) {
+		assert_int_equal(gate_request(&gate, &m, sizeof(m), &out, &why), GATE_DO);
+		named += WIRE_LAYERS_MAX;
+	}
+	assert_int_equal(gate_request(&gate, &m, sizeof(m), &out, &why), GATE_FATAL);
+	gate.slot[1] = (struct gate_slot){.state = SLOT_DYING, .generation = 4};
+	assert_int_equal(gate_request(&gate, &m, sizeof(m), &out, &why), GATE_IGNORE);
+	gate.slot[1] = (struct gate_slot){.state = SLOT_ASSIGNED, .generation = 4};
+	assert_int_equal(gate_request(&gate, &m, sizeof(m), &out, &why), GATE_FATAL);
+	gate.slot[1] = (struct gate_slot){.state = SLOT_BLANK, .generation = 4};
+	m.layer_count = 0;
+	assert_int_equal(gate_request(&gate, &m, sizeof(m), &out, &why), GATE_FATAL);
+	m.layer_count = WIRE_LAYERS_MAX + 1;
+	assert_int_equal(gate_request(&gate, &m, sizeof(m), &out, &why), GATE_FATAL);
+}
+
 static void test_gate_requests(void **state _unused_)
 {
 	for (int i = 0; i < WIRE_REQUESTS_MAX; i++)
@@ -567,6 +592,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(test_gate_life, reset_gate),
 	    cmocka_unit_test_setup(test_gate_ranges, reset_gate),
+	    cmocka_unit_test_setup(test_gate_root, reset_gate),
 	    cmocka_unit_test_setup(test_gate_requests, reset_gate),
 	    cmocka_unit_test_setup(test_gate_containers, reset_gate),
 	    cmocka_unit_test(test_client_boxes),

@@ -42,13 +42,14 @@ ALLOWED = {
     "invoke": INVOKE,
     "service": SERVICE,
     "source": INVOKE | {"invoke", "queue", "target"},
+    "attach": HTTP | {"http", "spawn"},
     "image": IMAGE,
     "sched": SCHED,
     "spawner": BASE | {"spawn/wire.h", "spawn/container_spec.h", "spawn/core_fds.h", "init/init.h"},
     "init": BASE,
     "unpack": BASE | {"spawn/wire.h"},
-    "core": SERVICE | {"service"},
-    "cli": AWS | AUTH | {"aws"},
+    "core": SERVICE | {"service", "attach"},
+    "cli": AWS | AUTH | {"aws", "attach/frame.h"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

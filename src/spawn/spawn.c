@@ -20,11 +20,14 @@
 struct queued {
 	struct list node;
 	struct wire_msg msg;
+	int fd; /* goes with it; -1: none */
 };
 
 struct request {
 	struct list node;
 	struct wire_msg msg;
+	int fd; /* goes with msg; -1: none */
+	void (*opened)(void *ctx, int fd);
 	void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes);
 	void *ctx;
 };
@@ -55,36 +58,47 @@ static void flush(struct spawn *s)
 {
 	while (!list_empty(&s->queue)) {
 		struct queued *q = list_first(&s->queue, struct queued, node);
-		int r = fd_send_fds(s->io.fd, &q->msg, sizeof(q->msg), NULL, 0, MSG_DONTWAIT);
+		int r = fd_send_fds(
+		    s->io.fd, &q->msg, sizeof(q->msg), &q->fd, q->fd >= 0, MSG_DONTWAIT);
 
 		if (r == -EAGAIN)
 			return;
 		if (r < 0)
 			lost("sending", r);
 		list_remove(&q->node);
+		base_closep(&q->fd);
 		free(q);
 		s->queued--;
 	}
 	loop_io_change(s->loop, &s->io, EPOLLIN);
 }
 
-static void post(struct spawn *s, const struct wire_msg *m)
+/* Takes fd; -1: none. */
+static void post_with(struct spawn *s, const struct wire_msg *m, int fd)
 {
 	struct queued *q;
 	int r = -EAGAIN;
 
 	if (list_empty(&s->queue))
-		r = fd_send_fds(s->io.fd, m, sizeof(*m), NULL, 0, MSG_DONTWAIT);
-	if (r == 0)
+		r = fd_send_fds(s->io.fd, m, sizeof(*m), &fd, fd >= 0, MSG_DONTWAIT);
+	if (r == 0) {
+		base_closep(&fd);
 		return;
+	}
 	if (r != -EAGAIN)
 		lost("sending", r);
 	check(s->queued < QUEUE_MAX);
 	q = xmalloc(sizeof(*q));
 	q->msg = *m;
+	q->fd = fd;
 	list_push_back(&s->queue, &q->node);
 	s->queued++;
 	loop_io_change(s->loop, &s->io, EPOLLIN | EPOLLOUT);
+}
+
+static void post(struct spawn *s, const struct wire_msg *m)
+{
+	post_with(s, m, -1);
 }
 
 void spawn_box_make(struct spawn *s, uint32_t slot, uint32_t generation)
@@ -140,7 +154,7 @@ static void pump_requests(struct spawn *s)
 		list_remove(&q->node);
 		list_push_back(&s->running, &q->node);
 		s->running_count++;
-		post(s, &q->msg);
+		post_with(s, &q->msg, take_fd(&q->fd));
 	}
 }
 
@@ -150,7 +164,9 @@ static struct request *add_request(struct spawn *s, uint32_t kind, const uint8_t
 
 	q->msg.kind = kind;
 	q->msg.serial = ++s->last_serial;
-	memcpy(q->msg.hash, hash, WIRE_HASH_SIZE);
+	q->fd = -1;
+	if (hash)
+		memcpy(q->msg.hash, hash, WIRE_HASH_SIZE);
 	list_push_back(&s->waiting, &q->node);
 	return q;
 }
@@ -172,7 +188,57 @@ void spawn_code_delete(struct spawn *s, const uint8_t hash[WIRE_HASH_SIZE])
 	pump_requests(s);
 }
 
+void spawn_layer_unpack(struct spawn *s, const uint8_t hash[WIRE_HASH_SIZE], int pipe,
+    uint64_t limit_bytes, void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes),
+    void *ctx)
+{
+	struct request *q = add_request(s, WIRE_LAYER_UNPACK, hash);
+
+	q->msg.limit_bytes = limit_bytes;
+	q->fd = pipe;
+	q->done = done;
+	q->ctx = ctx;
+	pump_requests(s);
+}
+
+void spawn_layer_delete(struct spawn *s, const uint8_t hash[WIRE_HASH_SIZE],
+    void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes), void *ctx)
+{
+	struct request *q = add_request(s, WIRE_LAYER_DELETE, hash);
+
+	q->done = done;
+	q->ctx = ctx;
+	pump_requests(s);
+}
+
+void spawn_archive_split(struct spawn *s, int pipe, uint64_t limit_bytes,
+    void (*opened)(void *ctx, int fd),
+    void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes), void *ctx)
+{
+	struct request *q = add_request(s, WIRE_ARCHIVE_SPLIT, NULL);
+
+	q->msg.limit_bytes = limit_bytes;
+	q->fd = pipe;
+	q->opened = opened;
+	q->done = done;
+	q->ctx = ctx;
+	pump_requests(s);
+}
+
 /* ---- receiving ---- */
+
+static void on_archive_opened(struct spawn *s, const struct wire_msg *m, int fd)
+{
+	list_for_each (n, &s->running) {
+		struct request *q = list_entry(n, struct request, node);
+
+		if (q->msg.serial != m->serial || !q->opened)
+			continue;
+		q->opened(q->ctx, fd);
+		return;
+	}
+	close(fd);
+}
 
 static void on_request_done(struct spawn *s, const struct wire_msg *m)
 {
@@ -216,6 +282,10 @@ static void dispatch(struct spawn *s, struct wire_msg *m, const int *fds, size_t
 		on_made(s, m, fds, count);
 		return;
 	}
+	if (m->kind == WIRE_ARCHIVE_OPENED && count == 1) {
+		on_archive_opened(s, m, fds[0]);
+		return;
+	}
 	check(count == 0); /* the spawner sends descriptors with nothing else */
 	switch (m->kind) {
 	case WIRE_BOX_ASSIGNED:
@@ -223,7 +293,10 @@ static void dispatch(struct spawn *s, struct wire_msg *m, const int *fds, size_t
 		return;
 	case WIRE_BOX_DEAD: s->handler->on_dead(s->ctx, m->slot, m->generation); return;
 	case WIRE_UNPACKED:
-	case WIRE_CODE_DELETED: on_request_done(s, m); return;
+	case WIRE_CODE_DELETED:
+	case WIRE_LAYER_UNPACKED:
+	case WIRE_LAYER_DELETED:
+	case WIRE_ARCHIVE_DONE: on_request_done(s, m); return;
 	default: log_error("message of unknown kind %u from the spawner", m->kind);
 	}
 }
@@ -299,8 +372,12 @@ struct spawn *spawn_new(
 
 static void free_requests(struct list *l)
 {
-	list_for_each_safe (n, l)
-		free(list_entry(n, struct request, node));
+	list_for_each_safe (n, l) {
+		struct request *q = list_entry(n, struct request, node);
+
+		base_closep(&q->fd);
+		free(q);
+	}
 }
 
 void spawn_free(struct spawn *s)
@@ -308,8 +385,12 @@ void spawn_free(struct spawn *s)
 	if (!s)
 		return;
 	loop_io_remove(s->loop, &s->io);
-	list_for_each_safe (n, &s->queue)
-		free(list_entry(n, struct queued, node));
+	list_for_each_safe (n, &s->queue) {
+		struct queued *q = list_entry(n, struct queued, node);
+
+		base_closep(&q->fd);
+		free(q);
+	}
 	free_requests(&s->waiting);
 	free_requests(&s->running);
 	free(s);

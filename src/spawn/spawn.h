@@ -47,3 +47,20 @@ void spawn_box_kill(struct spawn *s, uint32_t slot, uint32_t generation);
 void spawn_unpack(struct spawn *s, const uint8_t hash[WIRE_HASH_SIZE], uint64_t limit_bytes,
     void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes), void *ctx);
 void spawn_code_delete(struct spawn *s, const uint8_t hash[WIRE_HASH_SIZE]);
+
+/* Unpack the layer that comes by `pipe` (its read end, taken) to layers/<hash>: the SHA-256 of the
+ * tar must be hash. limit_bytes: of the tar, at most WIRE_LAYER_BYTES_MAX. why is for a person.
+ * Close the write end at the end of the layer. At most WIRE_REQUESTS_MAX of all requests are served
+ * at a time: do not write before others can end. */
+void spawn_layer_unpack(struct spawn *s, const uint8_t hash[WIRE_HASH_SIZE], int pipe,
+    uint64_t limit_bytes, void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes),
+    void *ctx);
+/* done may be NULL. */
+void spawn_layer_delete(struct spawn *s, const uint8_t hash[WIRE_HASH_SIZE],
+    void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes), void *ctx);
+
+/* Turn an archive of images that comes by `pipe` (taken) into a stream of struct wire_member:
+ * opened gets a pipe to read it from (the callee's), unless it could not be made. done as above. */
+void spawn_archive_split(struct spawn *s, int pipe, uint64_t limit_bytes,
+    void (*opened)(void *ctx, int fd),
+    void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes), void *ctx);

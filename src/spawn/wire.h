@@ -30,9 +30,9 @@
 #define WIRE_TMP_MB_MIN 512
 #define WIRE_TMP_MB_MAX 10240
 #define WIRE_UNPACK_BYTES_MAX (UINT64_C(1) << 30)
-#define WIRE_REQUESTS_MAX                                                      \
-	8 /* WIRE_UNPACK and WIRE_CODE_DELETE that may be unanswered at a time \
-	   */
+#define WIRE_LAYER_BYTES_MAX (UINT64_C(1) << 36)
+#define WIRE_REQUESTS_MAX 8 /* about code, layers and archives, that may be unanswered at a time \
+			     */
 
 #define WIRE_ID_SIZE 16                /* of a sandbox or container */
 #define WIRE_CONTAINER_REQUESTS_MAX 32 /* that may be unanswered at a time */
@@ -63,6 +63,10 @@ enum wire_kind {
 	WIRE_CONTAINER_ATTACH,
 	WIRE_CONTAINER_RESIZE, /* container.rows, container.columns */
 	WIRE_CONTAINERS_FIND,  /* serial: a WIRE_FOUND for each that is there, then the answer */
+	/* With the read end of a pipe through which the bytes come: */
+	WIRE_LAYER_UNPACK,  /* hash (diff id), serial; limit_bytes of the tar */
+	WIRE_ARCHIVE_SPLIT, /* serial; limit_bytes: see wire_member */
+	WIRE_LAYER_DELETE,  /* hash, serial: remove the unpacked layer */
 	/* spawner -> core */
 	WIRE_HELLO = 64,     /* once after start: what the host is like, see wire_hello */
 	WIRE_BOX_MADE,       /* slot, generation, result; descriptors in the order of wire_box_fd */
@@ -73,6 +77,10 @@ enum wire_kind {
 	WIRE_CONTAINER_DONE, /* serial, result, text: why, or net; descriptors, see below */
 	WIRE_SANDBOX_FOUND,  /* serial, container.sandbox, net; its record and WIRE_NET_FDS */
 	WIRE_CONTAINER_FOUND, /* serial, container, net; WIRE_KEPT_FDS and WIRE_NET_FDS */
+	WIRE_LAYER_UNPACKED,  /* as WIRE_UNPACKED; size_bytes of the tar */
+	WIRE_LAYER_DELETED,   /* serial, result */
+	WIRE_ARCHIVE_OPENED,  /* serial; a pipe out of which the members come */
+	WIRE_ARCHIVE_DONE,    /* as WIRE_UNPACKED */
 };
 
 /* Descriptors that come with a good WIRE_CONTAINER_DONE:
@@ -172,4 +180,13 @@ struct wire_outcome {
 	uint32_t pad;
 	uint64_t size_bytes;
 	char text[256]; /* for the user; NUL-terminated, "" on success */
+};
+
+/* What comes out of an archive of images (a tar, perhaps compressed), for each regular file and
+ * link in it: this head, its name, what it links to, and for a file pieces of its bytes, each
+ * behind a uint32_t that says how many (at most WIRE_PIECE_MAX), until one says 0. */
+#define WIRE_PIECE_MAX 65536
+#define WIRE_NAME_MAX 1024
+struct wire_member {
+	uint32_t name_len, link_len; /* bytes, at most WIRE_NAME_MAX; link_len 0: a file */
 };

@@ -256,6 +256,9 @@ static void dispatch(struct spawner *s, const struct wire_msg *m, int fd)
 	case WIRE_BOX_KILL: box_kill(s, m->slot); return;
 	case WIRE_UNPACK: job_unpack(s, m); return;
 	case WIRE_CODE_DELETE: job_delete(s, m); return;
+	case WIRE_LAYER_UNPACK:
+	case WIRE_LAYER_DELETE: job_layer(s, m, fd); return;
+	case WIRE_ARCHIVE_SPLIT: job_split(s, m, fd); return;
 	default: job_container(s, m, fd); return; /* the gate lets nothing else through */
 	}
 }

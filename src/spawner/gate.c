@@ -78,6 +78,11 @@ static enum gate_verdict request(struct gate *g, const struct wire_msg *m, const
 		*why = "unpacking out of range";
 		return GATE_FATAL;
 	}
+	if ((m->kind == WIRE_LAYER_UNPACK || m->kind == WIRE_ARCHIVE_SPLIT) &&
+	    m->limit_bytes > WIRE_LAYER_BYTES_MAX) {
+		*why = "unpacking of a layer out of range";
+		return GATE_FATAL;
+	}
 	if (g->requests >= WIRE_REQUESTS_MAX) {
 		*why = "too many requests at once";
 		return GATE_FATAL;
@@ -108,6 +113,8 @@ enum gate_descriptor gate_descriptor(uint32_t kind)
 	case WIRE_SANDBOX_MAKE:
 	case WIRE_CONTAINER_MAKE:
 	case WIRE_CONTAINER_EXEC: return GATE_FD_RECORD;
+	case WIRE_LAYER_UNPACK:
+	case WIRE_ARCHIVE_SPLIT: return GATE_FD_PIPE;
 	default: return GATE_FD_NONE;
 	}
 }
@@ -134,7 +141,10 @@ enum gate_verdict gate_request(
 	case WIRE_BOX_ASSIGN: return assign(g, ret_msg, ret_why);
 	case WIRE_BOX_KILL: return kill_box(g, ret_msg);
 	case WIRE_UNPACK:
-	case WIRE_CODE_DELETE: return request(g, ret_msg, ret_why);
+	case WIRE_CODE_DELETE:
+	case WIRE_LAYER_UNPACK:
+	case WIRE_LAYER_DELETE:
+	case WIRE_ARCHIVE_SPLIT: return request(g, ret_msg, ret_why);
 	case WIRE_SANDBOX_MAKE:
 	case WIRE_SANDBOX_REMOVE:
 	case WIRE_CONTAINER_MAKE:

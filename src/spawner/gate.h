@@ -25,7 +25,7 @@ struct gate_slot {
 struct gate {
 	bool open;                   /* WIRE_HELLO has been sent to this core */
 	uint32_t slots;              /* usable ones */
-	uint32_t requests;           /* WIRE_UNPACK and WIRE_CODE_DELETE not yet answered */
+	uint32_t requests;           /* about code, layers and archives, not yet answered */
 	uint32_t container_requests; /* about sandboxes and containers, not yet answered */
 	struct gate_slot slot[WIRE_BOXES_MAX];
 };

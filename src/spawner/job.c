@@ -3,6 +3,7 @@
  * sends one struct wire_outcome (and, for a disk, the mount) and exits; whatever else it does, it
  * is killed then. Only the maker of disks (disks.c) stays. See spawner_int.h.
  */
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,8 +18,10 @@
 #include "base/log.h"
 #include "spawner/confine.h"
 #include "spawner/disk.h"
+#include "spawner/layer.h"
 #include "spawner/spawner_int.h"
 #include "spawner/tree.h"
+#include "spawner/unpack.h"
 
 struct task {
 	enum job_kind kind;
@@ -26,7 +29,8 @@ struct task {
 	uint64_t limit_bytes;
 	const uint8_t *hash;
 	const struct wire_msg *msg;
-	int fd; /* what came with msg */
+	int fd;     /* what came with msg */
+	int output; /* JOB_SPLIT: where the members go */
 };
 
 _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
@@ -47,6 +51,13 @@ _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
 		tree_unpack(s->code, s->blobs, s->exe_unpack, t->hash, t->limit_bytes, &outcome);
 		break;
 	case JOB_DELETE: outcome.result = tree_delete(s->code, t->hash); break;
+	case JOB_LAYER:
+		layer_unpack(s->layers, t->fd, s->exe_unpack, t->hash, t->limit_bytes, &outcome);
+		break;
+	case JOB_LAYER_DELETE: outcome.result = tree_delete(s->layers, t->hash); break;
+	case JOB_SPLIT:
+		unpack_split(t->fd, t->output, s->exe_unpack, t->limit_bytes, &outcome);
+		break;
 	case JOB_MAKER: disks_make(out, s->images);
 	case JOB_CONTAINER: containers_run(s, t->msg, t->fd, out);
 	case JOB_NONE: break;
@@ -87,37 +98,80 @@ static struct job *start(struct spawner *s, const struct task *t)
 	return j;
 }
 
-static void answer(struct spawner *s, uint32_t kind, uint64_t serial, const struct wire_outcome *o)
+/* What core is told when such a job has ended. */
+static uint32_t answer_kind(enum job_kind kind)
 {
-	struct wire_msg m = {
-	    .kind = kind, .serial = serial, .result = o->result, .size_bytes = o->size_bytes};
+	switch (kind) {
+	case JOB_UNPACK: return WIRE_UNPACKED;
+	case JOB_DELETE: return WIRE_CODE_DELETED;
+	case JOB_LAYER: return WIRE_LAYER_UNPACKED;
+	case JOB_LAYER_DELETE: return WIRE_LAYER_DELETED;
+	case JOB_SPLIT: return WIRE_ARCHIVE_DONE;
+	default: check(false); return 0;
+	}
+}
+
+static void answer(
+    struct spawner *s, enum job_kind kind, uint64_t serial, const struct wire_outcome *o)
+{
+	struct wire_msg m = {.kind = answer_kind(kind),
+	    .serial = serial,
+	    .result = o->result,
+	    .size_bytes = o->size_bytes};
 
 	memcpy(m.text, o->text, sizeof(m.text));
 	s->gate.requests--;
 	core_tell(s, &m, NULL, 0);
 }
 
-static void start_request(
-    struct spawner *s, const struct wire_msg *m, enum job_kind kind, uint32_t answer_kind)
+static bool start_request(
+    struct spawner *s, const struct wire_msg *m, enum job_kind kind, int fd, int output)
 {
-	struct task t = {.kind = kind, .limit_bytes = m->limit_bytes, .hash = m->hash};
+	struct task t = {.kind = kind,
+	    .limit_bytes = m->limit_bytes,
+	    .hash = m->hash,
+	    .fd = fd,
+	    .output = output};
 	struct wire_outcome failed = {.result = -EAGAIN, .text = "The host is out of processes."};
 	struct job *j = start(s, &t);
 
 	if (j)
 		j->serial = m->serial;
 	else
-		answer(s, answer_kind, m->serial, &failed);
+		answer(s, kind, m->serial, &failed);
+	return j != NULL;
 }
 
 void job_unpack(struct spawner *s, const struct wire_msg *m)
 {
-	start_request(s, m, JOB_UNPACK, WIRE_UNPACKED);
+	start_request(s, m, JOB_UNPACK, -1, -1);
 }
 
 void job_delete(struct spawner *s, const struct wire_msg *m)
 {
-	start_request(s, m, JOB_DELETE, WIRE_CODE_DELETED);
+	start_request(s, m, JOB_DELETE, -1, -1);
+}
+
+void job_layer(struct spawner *s, const struct wire_msg *m, int fd)
+{
+	start_request(s, m, m->kind == WIRE_LAYER_UNPACK ? JOB_LAYER : JOB_LAYER_DELETE, fd, -1);
+}
+
+/* Core gets the other end of the pipe at once: it reads while the child writes. */
+void job_split(struct spawner *s, const struct wire_msg *m, int fd)
+{
+	const struct wire_msg opened = {.kind = WIRE_ARCHIVE_OPENED, .serial = m->serial};
+	const struct wire_outcome failed = {.result = -EMFILE, .text = "The host is out of pipes."};
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		answer(s, JOB_SPLIT, m->serial, &failed);
+		return;
+	}
+	if (start_request(s, m, JOB_SPLIT, fd, ends[1]))
+		core_tell(s, &opened, &ends[0], 1);
+	close(ends[0]);
+	close(ends[1]);
 }
 
 /* It has said what it had to say: nothing it still does matters. */
@@ -235,8 +289,7 @@ static void finish(struct spawner *s, struct job *j, const struct wire_outcome *
 	else if (done.orphan)
 		s->gate.requests--;
 	else
-		answer(
-		    s, done.kind == JOB_UNPACK ? WIRE_UNPACKED : WIRE_CODE_DELETED, done.serial, o);
+		answer(s, done.kind, done.serial, o);
 }
 
 void job_on_ready(struct spawner *s, uint32_t index)
@@ -267,7 +320,7 @@ void jobs_orphan(struct spawner *s)
 {
 	for (struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++) {
 		j->orphan = true;
-		if (j->kind == JOB_UNPACK || j->kind == JOB_DELETE || j->kind == JOB_CONTAINER)
+		if (j->kind != JOB_NONE && j->kind != JOB_DISK && j->kind != JOB_MAKER)
 			pidfd_send(j->pidfd, SIGKILL); /* its socket tells */
 	}
 }

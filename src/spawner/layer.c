@@ -54,8 +54,11 @@ static int make_target(int layers, const char *name)
 void layer_unpack(int layers, int input, int unpack_exe, const uint8_t hash[WIRE_HASH_SIZE],
     uint64_t limit_bytes, struct wire_outcome *ret)
 {
-	const struct unpack_task task = {
-	    .input = input, .exe = unpack_exe, .hash = hash, .limit_bytes = limit_bytes};
+	const struct unpack_task task = {.mode = UNPACK_LAYER,
+	    .input = input,
+	    .exe = unpack_exe,
+	    .hash = hash,
+	    .limit_bytes = limit_bytes};
 	_cleanup_close_ int target = -1;
 	char name[65], temporary[32];
 	int r;

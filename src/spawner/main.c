@@ -276,6 +276,7 @@ static void prepare_disks(struct spawner *s)
 	struct err e = ERR_INIT;
 
 	remove_hidden(s->code);
+	remove_hidden(s->layers);
 	if (disk_prepare(s->images, &e) == 0)
 		return;
 	s->no_loop = true;
@@ -319,7 +320,7 @@ static int start(struct spawner *s, const struct options *o, struct err *e)
 	s->box_mounts = root_box_mounts(s->own_mounts, e);
 	if (s->box_mounts < 0)
 		return s->box_mounts;
-	/* Code and images by descriptors of the mounts that boxes will have copies of. */
+	/* Code and layers by descriptors of the mounts that boxes will have copies of. */
 	s->code = open(ROOT_DATA "/code", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	s->layers = open(ROOT_DATA "/layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->code < 0 || s->layers < 0)

@@ -46,6 +46,9 @@ enum job_kind {
 	JOB_UNPACK,
 	JOB_DELETE,
 	JOB_MAKER,
+	JOB_LAYER,
+	JOB_LAYER_DELETE,
+	JOB_SPLIT,
 	JOB_CONTAINER, /* sends struct wire_msg for core, the last of them WIRE_CONTAINER_DONE */
 };
 
@@ -130,6 +133,8 @@ void box_on_disk(struct spawner *s, uint32_t slot, int mount, int result);
 void job_unpack(struct spawner *s, const struct wire_msg *m);
 void job_delete(struct spawner *s, const struct wire_msg *m);
 /* fd: what the message carried, or -1; stays the caller's, as the child has a copy. */
+void job_layer(struct spawner *s, const struct wire_msg *m, int fd);
+void job_split(struct spawner *s, const struct wire_msg *m, int fd);
 void job_container(struct spawner *s, const struct wire_msg *m, int fd);
 void job_on_ready(struct spawner *s, uint32_t index);
 void jobs_kill_all(struct spawner *s);

@@ -11,6 +11,7 @@ void tree_name(const uint8_t hash[WIRE_HASH_SIZE], char out[65]);
  */
 void tree_unpack(int code, int blobs, int unpack_exe, const uint8_t hash[WIRE_HASH_SIZE],
     uint64_t limit_bytes, struct wire_outcome *ret);
+/* Also for layers. */
 int tree_delete(int code, const uint8_t hash[WIRE_HASH_SIZE]);
 
 /* A detached, read-only mount of code/<hash>; or -errno. */

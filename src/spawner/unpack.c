@@ -49,9 +49,16 @@ static int isolate(int target)
 	return fd < 0 ? -errno : fd;
 }
 
+static int without_files(int output)
+{
+	int r = root_enter(ROOT_BOX);
+
+	return r < 0 ? r : output;
+}
+
 static void limit(const struct unpack_task *t)
 {
-	rlim_t seconds = t->hash ? LAYER_SECONDS : ZIP_SECONDS;
+	rlim_t seconds = t->mode == UNPACK_ZIP ? ZIP_SECONDS : LAYER_SECONDS;
 	struct rlimit cpu = {seconds, seconds}, core = {0, 0}, files = {64, 64};
 	struct rlimit size = {t->limit_bytes + 1, t->limit_bytes + 1};
 #ifndef MAYFLY_SANITIZED
@@ -116,24 +123,25 @@ static void arrange_fds(const struct unpack_task *t, int target, int out)
 
 _noreturn_ static void run(const struct unpack_task *t, int target, int parent)
 {
-	static char name[] = "mayfly-unpack", zip[] = "zip", layer[] = "layer";
+	static char name[] = "mayfly-unpack";
+	static char modes[][8] = {"zip", "layer", "split"};
 	static char lang[] = "LANG=C.UTF-8";
 	char *const envp[] = {lang, NULL};
-	char most[24], hash[2 * WIRE_HASH_SIZE + 1], *argv[] = {name, zip, most, NULL, NULL};
+	char most[24], hash[2 * WIRE_HASH_SIZE + 1],
+	    *argv[] = {name, modes[t->mode], most, NULL, NULL};
 	int r;
 
 	snprintf(most, sizeof(most), "%" PRIu64, t->limit_bytes);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	confine_signals();
-	target = isolate(target);
-	r = target < 0 ? target : t->hash ? enter_user_namespace(parent) : 0;
+	target = t->mode == UNPACK_SPLIT ? without_files(t->output) : isolate(target);
+	r = target < 0 ? target : t->mode == UNPACK_LAYER ? enter_user_namespace(parent) : 0;
 	if (r < 0)
 		_exit(125);
 	arrange_fds(t, target, parent);
 	limit(t);
-	if (t->hash) {
+	if (t->mode == UNPACK_LAYER) {
 		hex_encode(t->hash, WIRE_HASH_SIZE, hash);
-		argv[1] = layer;
 		argv[3] = hash;
 		r = keep_rights_over_files();
 		if (r == 0)
@@ -175,7 +183,7 @@ static int map_ids(pid_t pid, int child)
 /* Believe no more of its words than their size. */
 static int await(const struct unpack_task *t, pid_t pid, int child, struct wire_outcome *ret)
 {
-	int r = t->hash ? map_ids(pid, child) : 0, status;
+	int r = t->mode == UNPACK_LAYER ? map_ids(pid, child) : 0, status;
 
 	if (r == 0)
 		r = fd_read_full(child, ret, sizeof(*ret));
@@ -197,7 +205,8 @@ int unpack_into(int target, const struct unpack_task *t, struct wire_outcome *re
 	int ends[2];
 	pid_t pid;
 
-	if (tree < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+	if ((tree < 0 && target >= 0) ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
 	child = ends[0];
 	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
@@ -207,6 +216,21 @@ int unpack_into(int target, const struct unpack_task *t, struct wire_outcome *re
 	}
 	close(ends[1]);
 	return pid < 0 ? -EAGAIN : await(t, pid, child, ret);
+}
+
+void unpack_split(int input, int output, int exe, uint64_t limit_bytes, struct wire_outcome *ret)
+{
+	const struct unpack_task task = {.mode = UNPACK_SPLIT,
+	    .input = input,
+	    .output = output,
+	    .exe = exe,
+	    .limit_bytes = limit_bytes};
+	int r = unpack_into(-1, &task, ret);
+
+	if (r == 0)
+		return;
+	ret->result = r;
+	snprintf(ret->text, sizeof(ret->text), "reading the archive failed: %s", strerror(-r));
 }
 
 int unpack_publish(int dir, const char *temporary, const char *name, int target)

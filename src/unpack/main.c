@@ -1,18 +1,21 @@
 /*
- * mayfly-unpack: turns one archive, written by anybody, into a directory. A throw-away process
- * without network or other files than its three descriptors: 3 the archive, 4 the empty directory,
- * 5 the pipe that takes one struct wire_outcome. Started by the spawner: for zips without any right
- * (tree.c), for layers as root of a user namespace that has the users of containers (layer.c).
+ * mayfly-unpack: turns one archive, written by anybody, into a directory or, for archives of
+ * images, a stream of its files. A throw-away process without network or other files than its three
+ * descriptors: 3 the archive, 4 the empty directory or a pipe, 5 the socket that takes one struct
+ * wire_outcome. Started by the spawner (unpack.c): without any right, or for layers as root of a
+ * user namespace that has the users of containers.
  */
 #include <fcntl.h>
 #include <locale.h>
 #include <openssl/crypto.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
 #include "unpack/layer.h"
+#include "unpack/split.h"
 #include "unpack/zip.h"
 
 #define ARCHIVE_FD 3
@@ -31,8 +34,8 @@ const char *__asan_default_options(void)
 
 static int usage(void)
 {
-	fputs("usage: mayfly-unpack zip LIMIT-BYTES | layer LIMIT-BYTES SHA256 (started by "
-	      "mayfly-spawner)\n",
+	fputs("usage: mayfly-unpack zip LIMIT-BYTES | layer LIMIT-BYTES SHA256 | split "
+	      "LIMIT-BYTES (started by mayfly-spawner)\n",
 	    stderr);
 	return 2;
 }
@@ -47,14 +50,18 @@ int main(int argc, char **argv)
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
 	if (argc < 3 || !str_to_int64(str_from(argv[2]), 0, INT64_MAX, &limit))
 		return usage();
-	if (fchdir(TARGET_FD) < 0)
-		return 1;
+	signal(SIGPIPE, SIG_IGN);
 	if (argc == 3 && strcmp(argv[1], "zip") == 0) {
+		if (fchdir(TARGET_FD) < 0)
+			return 1;
 		zip_extract(ARCHIVE_FD, (uint64_t)limit, &outcome);
 	} else if (argc == 4 && strcmp(argv[1], "layer") == 0 &&
 		   hex_decode(str_from(argv[3]), hash, sizeof(hash))) {
 		OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 		layer_extract(ARCHIVE_FD, TARGET_FD, hash, (uint64_t)limit, &outcome);
+	} else if (argc == 3 && strcmp(argv[1], "split") == 0) {
+		OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+		split_archive(ARCHIVE_FD, TARGET_FD, (uint64_t)limit, &outcome);
 	} else {
 		return usage();
 	}

@@ -3,6 +3,7 @@
 
 Usage: run.py SPAWNER TESTCORE INIT UNPACK PROBE SCENARIO. Needs root; exit 77 without.
 """
+import gzip
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import zipfile
@@ -402,6 +404,81 @@ def scenario_unpack(m):
             fail(f"unpacking {content[:60]}: {got}, want {result} {text}")
         m.stop()
         same("left in code/", os.listdir(m.dir + "/code"), [])
+
+
+def make_tar(entries):
+    """(name, type, contents or link, mode, uid)"""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as t:
+        for name, kind, content, mode, uid in entries:
+            info = tarfile.TarInfo(name)
+            info.type, info.mode, info.uid, info.gid = kind, mode, uid, uid
+            if kind == tarfile.REGTYPE:
+                info.size = len(content)
+                t.addfile(info, io.BytesIO(content))
+            else:
+                info.linkname = content
+                t.addfile(info)
+    return out.getvalue()
+
+
+def try_layer(m, tar, stream, how="keep", limit=10_000_000):
+    """Tar as the image says it is, stream as it comes; what the spawner says of it."""
+    name = hashlib.sha256(tar).hexdigest()
+    m.start("layer", how, limit, m.blob(stream), name)
+    lines = m.read()
+    if how == "delete":
+        same("result of deleting", value(lines, "DELETED"), "0")
+    m.stop()
+    got = value(lines, "UNPACKED").split(" ", 2)
+    left = os.listdir(m.dir + "/layers")
+    kept = got[0] == "0" and how != "delete"
+    same("left in layers/", left, [name] if kept else [])
+    return int(got[0]), got[2], f"{m.dir}/layers/{name}"
+
+
+def scenario_layer(m):
+    REG, DIR, SYM, LNK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+    good = make_tar([("etc", DIR, "", 0o755, 0), ("etc/passwd", REG, b"root:x:0:0", 0o644, 0),
+                     ("su", REG, b"#!", 0o4755, 0), ("www", REG, b"x", 0o600, 33),
+                     ("null", tarfile.CHRTYPE, "", 0o666, 0), (".wh.gone", REG, b"", 0o644, 0),
+                     ("opaque/.wh..wh..opq", REG, b"", 0o644, 0), ("l", SYM, "/etc", 0o777, 0),
+                     ("l/through", REG, b"x", 0o644, 0), ("hard", LNK, "etc/passwd", 0, 0)])
+    try:
+        result, text, top = try_layer(m, good, gzip.compress(good))
+        same("result", (result, text), (0, ""))
+        base = 1900200000
+        facts = {n: (s.st_uid - base, oct(s.st_mode)) for n in ("etc/passwd", "su", "www", "gone")
+                 for s in [os.lstat(f"{top}/{n}")]}
+        same("files", facts, {"etc/passwd": (0, "0o100644"), "su": (0, "0o104755"),
+                              "www": (33, "0o100600"), "gone": (0, "0o20000")})
+        same("null", os.path.exists(top + "/null"), False)
+        same("through a link", os.path.exists(top + "/etc/through"), True)
+        same("opaque", os.getxattr(top + "/opaque", "user.overlay.opaque"), b"y")
+        same("mode of layers/", oct(os.stat(m.dir + "/layers").st_mode), "0o40750")
+        same("mode of a layer", oct(os.stat(top).st_mode), "0o40755")
+        shutil.rmtree(top)
+        same("plain", try_layer(m, good, good, "delete")[0], 0)
+        same("another hash", try_layer(m, b"other", gzip.compress(good))[0], -74)
+        same("cut off", try_layer(m, good, gzip.compress(good), "half")[0], -22)
+        same("bomb", try_layer(m, good, gzip.compress(bytes(50_000_000)))[0], -27)
+        same("no tar", try_layer(m, b"x", b"x" * 5000)[0], -22)
+        for entry in (("../evil", REG, b"x", 0o644, 0), ("h", LNK, "/etc/shadow", 0, 0),
+                      ("f", REG, b"x", 0o644, 70000)):
+            bad = make_tar([entry])
+            same(f"{entry}", try_layer(m, bad, bad)[0], -22)
+        # Core dies while it feeds a layer: the next one clears away.
+        m.start("layer", "die", 10_000_000, m.blob(good[:len(good) // 2]),
+                hashlib.sha256(good).hexdigest())
+        m.read("HELLO")
+        m.read("HELLO")
+        m.stop()
+        m.start("config-not")
+        m.read()
+        same("left in layers/", os.listdir(m.dir + "/layers"), [])
+        m.stop()
+    finally:
+        shutil.rmtree(m.dir + "/layers", ignore_errors=True)
 
 
 def scenario_modes(m):

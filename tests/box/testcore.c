@@ -430,6 +430,52 @@ static void scenario_unpack(const uint8_t *hashes, uint32_t count, uint64_t limi
 	}
 }
 
+/* Blob `i` is the layer that hash `i + 1` says; with "half" only its first half comes. */
+static void pump(const uint8_t *blob, int pipe, bool half)
+{
+	char path[96] = "/data/blobs/", block[4096];
+	struct stat st;
+	int file;
+	ssize_t n;
+
+	hex_encode(blob, WIRE_HASH_SIZE, path + strlen(path));
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	if (file < 0 || fstat(file, &st) < 0)
+		give_up("opening a layer");
+	for (off_t left = half ? st.st_size / 2 : st.st_size; left > 0; left -= n) {
+		n = read(file, block, left < (off_t)sizeof(block) ? (size_t)left : sizeof(block));
+		if (n <= 0 || fd_write_full(pipe, block, (size_t)n) < 0)
+			break; /* the child had enough */
+	}
+	close(file);
+}
+
+static void scenario_layer(const uint8_t *hashes, const char *how, uint64_t limit)
+{
+	struct wire_msg m = {.kind = WIRE_LAYER_UNPACK, .serial = 5, .limit_bytes = limit};
+	int ends[2];
+
+	signal(SIGPIPE, SIG_IGN);
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		give_up("pipe");
+	memcpy(m.hash, hashes, WIRE_HASH_SIZE);
+	if (fd_send_fds(CORE_FD_SPAWNER, &m, sizeof(m), &ends[0], 1, 0) < 0)
+		give_up("sending");
+	close(ends[0]);
+	pump(hashes + WIRE_HASH_SIZE, ends[1], strcmp(how, "half") == 0);
+	if (strcmp(how, "die") == 0)
+		_exit(1);
+	close(ends[1]);
+	m = expect(WIRE_LAYER_UNPACKED);
+	printf("UNPACKED %d %" PRIu64 " %s\n", m.result, m.size_bytes, m.text);
+	if (strcmp(how, "delete") == 0) {
+		m.kind = WIRE_LAYER_DELETE;
+		memcpy(m.hash, hashes, WIRE_HASH_SIZE);
+		tell(m);
+		printf("DELETED %d\n", expect(WIRE_LAYER_DELETED).result);
+	}
+}
+
 /* A connected socket whose last close(2) waits for a minute: nobody reads what it has to send. */
 static int lingering_socket(void)
 {
@@ -648,6 +694,8 @@ static void play(int argc, char **argv)
 		scenario_hold(hashes, (uint32_t)atoi(argv[1]), argv[2]);
 	else if (strcmp(argv[0], "unpack") == 0)
 		scenario_unpack(hashes, count, strtoull(argv[1], NULL, 10));
+	else if (strcmp(argv[0], "layer") == 0)
+		scenario_layer(hashes, argv[1], strtoull(argv[2], NULL, 10));
 	else if (strcmp(argv[0], "disorder") == 0)
 		scenario_disorder(argv[1]);
 	else if (strcmp(argv[0], "self") == 0)

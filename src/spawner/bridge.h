@@ -1,17 +1,25 @@
 /*
- * The network of containers: one bridge of this instance in the spawner's network namespace, an
- * address for every namespace that is attached to it, NAT to the outside, published ports.
- * Netlink and nf_tables by libmnl and libnftnl, in one transaction a change; no program is run.
- * Runs in short-lived children of the spawner (root, blocking is fine), which may come side by
- * side: bridge_lock() keeps their changes apart. All that must be remembered is in the kernel and
- * in one directory, so whoever starts again finds it.
+ * The network of containers: one interface of this instance in the spawner's network namespace, an
+ * address for every namespace that is attached to it, NAT to the outside, published ports. Netlink
+ * and nf_tables, in one transaction a change; no program is run. Runs in short-lived children of
+ * the spawner (root, blocking is fine), which may come side by side. All that must be remembered is
+ * in the kernel and in one directory, so whoever starts again finds it.
  *
  *   bridge "mfy<8 hex of the instance>", address .1 of a /20 that clashes with no route of the
  *   host when it is first made (candidates in 10.213.0.0/16, then 172.29.0.0/16, 192.168.208.0/20);
- *   DIR/subnet remembers it, DIR/<address> (a small file: the sandbox's id) who has which address.
- *   table ip "mayfly-<instance>": masquerade what leaves by another interface; DNAT of published
- *   ports from outside, from the host itself and from its loopback; drop packets for 127.0.0.0/8
- *   and for 169.254.0.0/16 that come from the bridge.
+ *   DIR/subnet remembers it, DIR/<address> (a symbolic link to the holder's id) who has which
+ *   address. It has no ports: each container hangs on a veth pair "mfy<8 hex>-<3 hex>" of its own
+ *   and is routed to, so there is no segment on which to spoof siblings (docs/adr/0019).
+ *   table inet "mayfly-<instance>": masquerade what leaves by another interface; DNAT of published
+ *   ports from outside, from the host itself and from its loopback; from containers only IPv4 from
+ *   their own address, nothing to 127.0.0.0/8, 169.254.0.0/16 or multicast; to containers only from
+ *   siblings, by published ports, from the host, and answers.
+ *
+ * Containers may have NET_RAW. They reach the addresses that the host has beside its loopback, as
+ * any machine on its network does.
+ *
+ * A table that somebody flushed comes back with the next bridge_ensure(), but without the ports
+ * that were published: bridge_publish() them again (sockets in `reserved` are in its way).
  */
 #pragma once
 
@@ -49,24 +57,25 @@ void bridge_init(struct bridge *b, const char *instance, int dir);
  * table; fills address and prefix_len. Quick when all is there. */
 int bridge_ensure(struct bridge *b, struct err *e);
 
-/* An address for the network namespace netns: veth pair, eth0 inside with it and a default route;
- * loopback up. id: 32 hex digits, who holds the address. -EADDRNOTAVAIL with words when the pool
+/* An address for the network namespace netns: veth pair, eth0 inside with it (a /32: siblings are
+ * reached by the gateway too) and a default route; what bridge_loopback() does. id: 32 hex digits, who holds the address. -EADDRNOTAVAIL with words when the pool
  * is exhausted. The pair goes when the namespace goes; the address only by bridge_detach(). */
 int bridge_attach(
     struct bridge *b, int netns, const char *id, struct bridge_place *ret, struct err *e);
 /* Publish ports at `to`: all or none. -EADDRINUSE with words when somebody has one. Fills host and
- * reserved. */
+ * reserved (a TCP socket listens, but nothing reaches it: never accept from it). */
 int bridge_publish(
     struct bridge *b, struct in_addr to, struct bridge_port *ports, size_t count, struct err *e);
 /* After a new start: bind the sockets again for ports that are still published (host is set);
  * reserved is -1 where that fails. */
 void bridge_reserve(struct bridge *b, struct bridge_port *ports, size_t count);
-/* Take away its published ports and give back its address. Nothing there is no error. */
+/* Take away its published ports and pair, and give back its address. Nothing there is no error.
+ * Takes tens of milliseconds, most of them the kernel's for the pair. */
 int bridge_detach(struct bridge *b, struct in_addr address, struct err *e);
 /* Addresses held, for finding those that nobody holds any more: id as at bridge_attach(). */
 int bridge_walk(struct bridge *b, void (*fn)(void *ctx, struct in_addr address, const char id[33]),
     void *ctx, struct err *e);
-/* Bridge and table, when no container is left. */
+/* Bridge and table, when no container is left; -EBUSY when an address is held. */
 int bridge_remove(struct bridge *b, struct err *e);
 
 /* Only loopback up and 169.254.170.2 on it: for namespaces without an address; for those with one

@@ -1,0 +1,228 @@
+/*
+ * Published ports: elements of two maps in our table, which the kernel answers for without us. A
+ * bound socket for each, which the caller keeps, shows everybody else that the port is taken; the
+ * maps are what counts, and refuse what they have.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "spawner/bridge_int.h"
+#include "spawner/nft.h"
+
+#define TRIES_MAX 8 /* when a port that was free to bind is in a map */
+
+struct element {
+	uint32_t key[3]; /* address of the host, protocol and port, as they lie in registers */
+	uint32_t to[2];
+};
+
+static uint32_t pad_port(uint16_t port)
+{
+	uint8_t bytes[4] = {(uint8_t)(port >> 8), (uint8_t)port};
+	uint32_t word;
+
+	memcpy(&word, bytes, 4);
+	return word;
+}
+
+static uint32_t pad_protocol(bool udp)
+{
+	uint8_t bytes[4] = {udp ? IPPROTO_UDP : IPPROTO_TCP};
+	uint32_t word;
+
+	memcpy(&word, bytes, 4);
+	return word;
+}
+
+/* ---- sockets ---- */
+
+/* A TCP socket listens, though nothing will reach it: only so is the port refused to those who
+ * share addresses (SO_REUSEADDR), which we do because of connections that linger. */
+static int bind_one(const struct bridge_port *p, uint16_t *ret_port)
+{
+	struct sockaddr_in a = {
+	    .sin_family = AF_INET, .sin_addr = p->host_address, .sin_port = htons(p->host)};
+	socklen_t len = sizeof(a);
+	int one = 1, small = 1;
+	_cleanup_close_ int fd =
+	    socket(AF_INET, (p->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (p->udp)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	else
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || (!p->udp && listen(fd, 0) < 0) ||
+	    getsockname(fd, (struct sockaddr *)&a, &len) < 0)
+		return -errno;
+	*ret_port = ntohs(a.sin_port);
+	return take_fd(&fd);
+}
+
+static int bind_failed(const struct bridge_port *p, int r, struct err *e)
+{
+	char address[INET_ADDRSTRLEN];
+	const char *protocol = p->udp ? "udp" : "tcp";
+
+	inet_ntop(AF_INET, &p->host_address, address, sizeof(address));
+	if (r == -EADDRINUSE)
+		return err_set(e, EADDRINUSE,
+		    "port %u/%s of %s is taken on the host; stop its user or publish another",
+		    p->host, protocol, address);
+	if (r == -EADDRNOTAVAIL)
+		return err_set(e, EADDRNOTAVAIL, "the host has no address %s", address);
+	return err_sys(e, -r, "binding port %u/%s of %s", p->host, protocol, address);
+}
+
+static void drop_sockets(struct bridge_port *ports, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		base_closep(&ports[i].reserved);
+}
+
+/* chosen: ports, `host` of those that were 0 included; untouched on failure. */
+static int bind_all(
+    struct bridge_port *ports, size_t count, uint16_t chosen[BRIDGE_PORTS_MAX], struct err *e)
+{
+	for (size_t i = 0; i < count; i++)
+		ports[i].reserved = -1;
+	for (size_t i = 0; i < count; i++) {
+		int fd = bind_one(&ports[i], &chosen[i]);
+
+		if (fd < 0) {
+			drop_sockets(ports, count);
+			return bind_failed(&ports[i], fd, e);
+		}
+		ports[i].reserved = fd;
+	}
+	return 0;
+}
+
+void bridge_reserve(struct bridge *b, struct bridge_port *ports, size_t count)
+{
+	uint16_t port;
+
+	(void)b;
+	for (size_t i = 0; i < count; i++) {
+		int fd = ports[i].host ? bind_one(&ports[i], &port) : -1;
+
+		ports[i].reserved = fd < 0 ? -1 : fd;
+	}
+}
+
+/* ---- maps ---- */
+
+/* Those of one map, which has them by address of the host or not. */
+static void put_elements(struct nft *t, bool at, bool add, const struct element *all, size_t count)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < count; i++) {
+		if ((all[i].key[0] != 0) != at)
+			continue;
+		if (!any)
+			nft_elements(t, at ? MAP_PORTS_AT : MAP_PORTS, add);
+		any = true;
+		nft_element(t, all[i].key + !at, at ? 12 : 8, all[i].to, add ? 8 : 0);
+	}
+	if (any)
+		nft_elements_end(t);
+}
+
+static int change(const struct bridge *b, bool add, const struct element *all, size_t count)
+{
+	struct nft t;
+
+	nft_begin(&t, b->table);
+	put_elements(&t, true, add, all, count);
+	put_elements(&t, false, add, all, count);
+	return nft_commit(&t);
+}
+
+int bridge_publish(
+    struct bridge *b, struct in_addr to, struct bridge_port *ports, size_t count, struct err *e)
+{
+	struct element all[BRIDGE_PORTS_MAX];
+	uint16_t chosen[BRIDGE_PORTS_MAX];
+	unsigned tries = 1;
+	int r = -EEXIST;
+
+	if (count > BRIDGE_PORTS_MAX)
+		return err_set(e, E2BIG, "more than %d published ports", BRIDGE_PORTS_MAX);
+	if (!count)
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		if (!ports[i].host)
+			tries = TRIES_MAX;
+	for (; r == -EEXIST && tries; tries--) {
+		r = bind_all(ports, count, chosen, e);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < count; i++) {
+			all[i] =
+			    (struct element){{ports[i].host_address.s_addr,
+						 pad_protocol(ports[i].udp), pad_port(chosen[i])},
+				{to.s_addr, pad_port(ports[i].inside)}};
+		}
+		r = change(b, true, all, count);
+		if (r < 0)
+			drop_sockets(ports, count);
+	}
+	if (r == -EEXIST)
+		return err_set(e, EADDRINUSE,
+		    "a port is published by another container already, port %u or a later one",
+		    ports[0].host);
+	if (r < 0)
+		return err_sys(e, -r, "publishing ports");
+	for (size_t i = 0; i < count; i++)
+		ports[i].host = chosen[i];
+	return 0;
+}
+
+struct found {
+	struct in_addr to;
+	bool at;
+	size_t count;
+	struct element all[BRIDGE_PORTS_MAX];
+};
+
+static void on_element(
+    void *ctx, const void *key, size_t key_size, const void *value, size_t value_size)
+{
+	struct found *f = ctx;
+	struct element x = {0};
+	size_t want = f->at ? 12 : 8;
+
+	if (!key)
+		f->count = 0;
+	if (!key || key_size != want || value_size != 8 || f->count == ARRAY_SIZE(f->all))
+		return;
+	memcpy(x.key + !f->at, key, want);
+	memcpy(x.to, value, 8);
+	if (x.to[0] == f->to.s_addr)
+		f->all[f->count++] = x;
+}
+
+int ports_withdraw(const struct bridge *b, struct in_addr address)
+{
+	struct found f = {.to = address};
+
+	for (unsigned at = 0; at < 2; at++) {
+		int r;
+
+		/* More than fit are taken in turns. */
+		do {
+			f.at = at;
+			f.count = 0;
+			r = nft_walk(b->table, at ? MAP_PORTS_AT : MAP_PORTS, on_element, &f);
+			if (r == 0 && f.count)
+				r = change(b, false, f.all, f.count);
+			if (r < 0 && r != -ENOENT)
+				return r;
+		} while (f.count == ARRAY_SIZE(f.all));
+	}
+	return 0;
+}

@@ -1,7 +1,8 @@
 /*
  * The network of containers: what is made when, and who has which address. The directory is the
  * memory: symbolic links, because those are made whole or not at all, and by one of several only.
- * "subnet" points to "10.213.0.0/20", "<address>" to its holder's id; "lock" is a file.
+ * "subnet" points to "10.213.0.0/20", "<address>" to its holder's id; bridge_ports.c has its own;
+ * "lock" is a file.
  */
 #include "spawner/bridge.h"
 
@@ -114,8 +115,8 @@ static int make(struct bridge *b, struct err *e)
 	if (r < 0)
 		return r;
 	r = nft_exists(b->table);
-	if (r == -ENOENT)
-		r = table_make(b);
+	if (r == -ENOENT && (r = table_make(b)) == 0)
+		r = ports_restore(b);
 	if (r < 0)
 		return err_sys(e, -r,
 		    "making the table of packet filter rules (the kernel needs nf_tables with "

@@ -18,8 +18,7 @@
  * Containers may have NET_RAW. They reach the addresses that the host has beside its loopback, as
  * any machine on its network does.
  *
- * A table that somebody flushed comes back with the next bridge_ensure(), but without the ports
- * that were published: bridge_publish() them again (sockets in `reserved` are in its way).
+ * A table that somebody flushed comes back whole with the next bridge_ensure().
  */
 #pragma once
 
@@ -58,8 +57,9 @@ void bridge_init(struct bridge *b, const char *instance, int dir);
 int bridge_ensure(struct bridge *b, struct err *e);
 
 /* An address for the network namespace netns: veth pair, eth0 inside with it (a /32: siblings are
- * reached by the gateway too) and a default route; what bridge_loopback() does. id: 32 hex digits, who holds the address. -EADDRNOTAVAIL with words when the pool
- * is exhausted. The pair goes when the namespace goes; the address only by bridge_detach(). */
+ * reached by the gateway too) and a default route; what bridge_loopback() does. id: 32 hex digits,
+ * who holds the address. -EADDRNOTAVAIL with words when the pool is exhausted. The pair goes when
+ * the namespace goes; the address only by bridge_detach(). */
 int bridge_attach(
     struct bridge *b, int netns, const char *id, struct bridge_place *ret, struct err *e);
 /* Publish ports at `to`: all or none. -EADDRINUSE with words when somebody has one. Fills host and

@@ -5,6 +5,7 @@
  *   bridge_link.c   the interface, pairs, addresses, routes, by rtnetlink
  *   bridge_table.c  the rules of nf_tables
  *   bridge_ports.c  published ports
+ *   flows.c         forgetting flows that lead to where nobody is
  *   forward.c       the host as a router
  */
 #pragma once
@@ -35,4 +36,6 @@ int table_remove(const struct bridge *b);
 #define MAP_PORTS "ports"
 
 /* ---- bridge_ports.c ---- */
+/* Into a new table: all ports that were published when the last one was lost. */
+int ports_restore(const struct bridge *b);
 int ports_withdraw(const struct bridge *b, struct in_addr address);

@@ -1,14 +1,20 @@
 /*
  * Published ports: elements of two maps in our table, which the kernel answers for without us. A
  * bound socket for each, which the caller keeps, shows everybody else that the port is taken; the
- * maps are what counts, and refuse what they have.
+ * maps are what counts, and refuse what they have. Symbolic links in the directory, named as
+ * "tcp-0.0.0.0-8080" and pointing to "10.213.0.2:80", are for the case that somebody flushes our
+ * table.
  */
 #include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "spawner/bridge_int.h"
+#include "spawner/flows.h"
 #include "spawner/nft.h"
 
 #define TRIES_MAX 8 /* when a port that was free to bind is in a map */
@@ -142,6 +148,100 @@ static int change(const struct bridge *b, bool add, const struct element *all, s
 	return nft_commit(&t);
 }
 
+/* ---- the record of them ---- */
+
+#define RECORD_SIZE 40
+
+static void remember(const struct bridge *b, struct in_addr to, const struct bridge_port *p)
+{
+	char name[RECORD_SIZE], value[RECORD_SIZE], address[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &p->host_address, address, sizeof(address));
+	snprintf(name, sizeof(name), "%s-%s-%u", p->udp ? "udp" : "tcp", address, p->host);
+	inet_ntop(AF_INET, &to, address, sizeof(address));
+	snprintf(value, sizeof(value), "%s:%u", address, p->inside);
+	(void)unlinkat(b->dir, name, 0); /* the map did not have it: a leftover */
+	(void)symlinkat(value, b->dir, name);
+}
+
+static bool parse_record(const char *name, const char *value, struct element *ret)
+{
+	struct str rest = str_from(name), protocol = str_cut(&rest, '-'),
+		   host = str_cut(&rest, '-');
+	struct str inside = str_from(value), to = str_cut(&inside, ':');
+	char address[2][INET_ADDRSTRLEN];
+	struct in_addr parsed[2];
+	int64_t port[2];
+
+	if (host.len >= sizeof(address[0]) || to.len >= sizeof(address[1]) || !inside.ptr ||
+	    (!str_is(protocol, "udp") && !str_is(protocol, "tcp")) ||
+	    !str_to_int64(rest, 1, 65535, &port[0]) || !str_to_int64(inside, 1, 65535, &port[1]))
+		return false;
+	snprintf(address[0], sizeof(address[0]), "%.*s", STR_FMT(host));
+	snprintf(address[1], sizeof(address[1]), "%.*s", STR_FMT(to));
+	for (size_t i = 0; i < 2; i++)
+		if (inet_pton(AF_INET, address[i], &parsed[i]) != 1)
+			return false;
+	*ret = (struct element){
+	    {parsed[0].s_addr, pad_protocol(str_is(protocol, "udp")), pad_port((uint16_t)port[0])},
+	    {parsed[1].s_addr, pad_port((uint16_t)port[1])}};
+	return true;
+}
+
+static void closedirp(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+typedef int each_record(
+    const struct bridge *b, const char *name, const struct element *x, void *ctx);
+
+static int walk_records(const struct bridge *b, each_record *fn, void *ctx)
+{
+	int fd = openat(b->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	_cleanup_(closedirp) DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!d)
+		return -errno;
+	while (r == 0 && (entry = readdir(d))) {
+		char value[RECORD_SIZE];
+		ssize_t n = readlinkat(b->dir, entry->d_name, value, sizeof(value) - 1);
+		struct element x;
+
+		value[n > 0 ? n : 0] = '\0';
+		if (n > 0 && parse_record(entry->d_name, value, &x))
+			r = fn(b, entry->d_name, &x, ctx);
+	}
+	return r;
+}
+
+static int restore_one(const struct bridge *b, const char *name, const struct element *x, void *ctx)
+{
+	int r = change(b, true, x, 1);
+
+	(void)name;
+	(void)ctx;
+	return r == -EEXIST ? 0 : r;
+}
+
+int ports_restore(const struct bridge *b)
+{
+	return walk_records(b, restore_one, NULL);
+}
+
+static int forget_one(const struct bridge *b, const char *name, const struct element *x, void *ctx)
+{
+	const struct in_addr *address = ctx;
+
+	if (x->to[0] == address->s_addr)
+		(void)unlinkat(b->dir, name, 0);
+	return 0;
+}
+
+/* ---- publishing and withdrawing ---- */
+
 int bridge_publish(
     struct bridge *b, struct in_addr to, struct bridge_port *ports, size_t count, struct err *e)
 {
@@ -177,14 +277,18 @@ int bridge_publish(
 		    ports[0].host);
 	if (r < 0)
 		return err_sys(e, -r, "publishing ports");
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		ports[i].host = chosen[i];
+		remember(b, to, &ports[i]);
+		if (ports[i].udp)
+			(void)flows_forget_port(ports[i].host_address, ports[i].host);
+	}
 	return 0;
 }
 
 struct found {
 	struct in_addr to;
-	bool at;
+	bool at, udp;
 	size_t count;
 	struct element all[BRIDGE_PORTS_MAX];
 };
@@ -202,17 +306,18 @@ static void on_element(
 		return;
 	memcpy(x.key + !f->at, key, want);
 	memcpy(x.to, value, 8);
-	if (x.to[0] == f->to.s_addr)
-		f->all[f->count++] = x;
+	if (x.to[0] != f->to.s_addr)
+		return;
+	f->udp = f->udp || x.key[1] == pad_protocol(true);
+	f->all[f->count++] = x;
 }
 
 int ports_withdraw(const struct bridge *b, struct in_addr address)
 {
 	struct found f = {.to = address};
+	int r = 0;
 
 	for (unsigned at = 0; at < 2; at++) {
-		int r;
-
 		/* More than fit are taken in turns. */
 		do {
 			f.at = at;
@@ -224,5 +329,6 @@ int ports_withdraw(const struct bridge *b, struct in_addr address)
 				return r;
 		} while (f.count == ARRAY_SIZE(f.all));
 	}
-	return 0;
+	r = f.udp ? flows_forget_to(address) : 0;
+	return r < 0 ? r : walk_records(b, forget_one, &address);
 }

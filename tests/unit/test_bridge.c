@@ -618,18 +618,23 @@ static void test_again(void **state)
 static void test_repair(void **state)
 {
 	struct rig *g = *state;
+	struct bridge_port p[] = {{.host = 8080, .inside = 80}, {.host = 8081, .inside = 80}};
 	struct container one;
 	int tcp;
 
+	p[1].host_address = at("127.0.0.1", 0).sin_addr;
 	run_in(home,
 	    "ip route add unreachable 10.213.0.0/17; ip route add unreachable 10.213.128.0/21");
 	ensure(g);
 	assert_string_equal(text(g->b.address), "10.213.144.1");
 	one = attach(g);
 	tcp = server(one.ns, SOCK_STREAM, "0.0.0.0", 80);
+	assert_int_equal(publish(g, &one, p, 2), 0);
 	assert_string_not_equal(NOBODY, seen(home, one.address, 80, tcp));
 	run_in(home, "nft flush ruleset; sysctl -qw net.ipv4.ip_forward=0");
 	ensure(g);
+	assert_string_not_equal(NOBODY, seen(outside, UPLINK, 8080, tcp));
+	assert_string_not_equal(NOBODY, seen(home, "127.0.0.1", 8081, tcp));
 	assert_non_null(strstr(output_of(home, "nft list ruleset"), "chain raw"));
 	run_in(home, "ip link del $(ip -o link | grep -o 'mfy[0-9a-f]*:' | tr -d :)");
 	ensure(g);
@@ -637,6 +642,43 @@ static void test_repair(void **state)
 	assert_non_null(strstr(output_of(home, "ip addr"), "10.213.144.1/20"));
 	close(tcp);
 	detach(g, &one);
+	assert_string_equal(
+	    output_of(home, "nft list map inet mayfly-test-1 ports | grep tcp"), "");
+	run_in(home, "nft delete table inet mayfly-test-1");
+	ensure(g);
+	assert_string_equal(
+	    output_of(home, "nft list map inet mayfly-test-1 ports | grep tcp"), "");
+	close(p[0].reserved);
+	close(p[1].reserved);
+}
+
+/* Who sends from one port all the time reaches whoever has the port now. */
+static void test_flows(void **state)
+{
+	struct rig *g = *state;
+	struct sockaddr_in a = at(UPLINK, 53);
+	int fd = socket_in(outside, AF_INET, SOCK_DGRAM, 0);
+	char byte;
+
+	ensure(g);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	send(fd, "0", 1, 0); /* to the host, where nobody is */
+	for (char i = '1'; i < '4'; i++) {
+		struct bridge_port p = {.udp = true, .host = 53, .inside = 5353};
+		struct container c = attach(g);
+		int bound = server(c.ns, SOCK_DGRAM, "0.0.0.0", 5353);
+
+		assert_int_equal(publish(g, &c, &p, 1), 0);
+		(void)recv(fd, &byte, 1, 0); /* that it was refused */
+		assert_int_equal(send(fd, &i, 1, 0), 1);
+		assert_true(ready(bound, POLLIN));
+		assert_int_equal(recv(bound, &byte, 1, 0), 1);
+		assert_int_equal(byte, i);
+		close(bound);
+		close(p.reserved);
+		detach(g, &c);
+	}
+	close(fd);
 }
 
 /* The namespace goes, the pair goes; the address stays taken until it is given back. */
@@ -674,11 +716,14 @@ static void test_cost(void **state)
 {
 	struct rig *g = *state;
 	int64_t took[ROUNDS][4], column[ROUNDS];
+	int ns[ROUNDS]; /* made before and dropped after, for the kernel works on them behind us */
 	static const char *const names[] = {"ensure", "attach", "publish 2", "detach"};
 
+	for (unsigned i = 0; i < ROUNDS; i++)
+		ns[i] = ns_new();
 	ensure(g);
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		struct container c = {.ns = ns_new()};
+		struct container c = {.ns = ns[i]};
 		struct bridge_port p[] = {{.host = 8080, .inside = 80}, {.inside = 81}};
 		struct err e = ERR_INIT;
 		int64_t t0 = time_mono_ns(), t1, t2, t3;
@@ -720,6 +765,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_side_by_side, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_repair, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_flows, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_cost, setup, teardown),
 	};

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/str.h"
 #include "spawner/bridge_int.h"
 #include "spawner/flows.h"
@@ -161,7 +162,9 @@ static void remember(const struct bridge *b, struct in_addr to, const struct bri
 	inet_ntop(AF_INET, &to, address, sizeof(address));
 	snprintf(value, sizeof(value), "%s:%u", address, p->inside);
 	(void)unlinkat(b->dir, name, 0); /* the map did not have it: a leftover */
-	(void)symlinkat(value, b->dir, name);
+	if (symlinkat(value, b->dir, name) < 0)
+		log_warn("port %s will not outlive a flush of packet filter rules: %s", name,
+		    strerror(errno));
 }
 
 static bool parse_record(const char *name, const char *value, struct element *ret)

@@ -41,6 +41,12 @@ struct tasks_options {
 	struct spawn *spawn;
 	struct images *images;
 	const char *endpoint_port; /* of AWS_ENDPOINT_URL inside, on 169.254.170.2 */
+	const char *host_endpoint; /* AWS_ENDPOINT_URL of tasks in the host's network; NULL: none */
+	const char *const *registries; /* hosts that mean our own registry, up to NULL; or NULL */
+	enum image_pull_policy pull;
+	const char *runtime;  /* "crun" if NULL */
+	unsigned cpu_percent; /* of the machine's CPU units that tasks may reserve; 0: 100 */
+	int64_t keep_ms;      /* how long stopped tasks are kept; 0: one hour */
 
 	/* ---- what only upper layers can do; all on the loop thread ---- */
 	/* Keys of a role, for the credentials endpoint. 0 or -errno. */
@@ -79,12 +85,12 @@ const char *tasks_lacks(const struct tasks *t, const json_t *definition, const j
 
 /* ---- a task's life ---- */
 
-/* Keep `task` and start it. task: what the service knows of it (taskArn, clusterArn,
- * taskDefinitionArn, containerInstanceArn, group, startedBy, launchType, overrides, tags,
- * containers with name and containerArn, …); this room adds lastStatus, desiredStatus, version,
- * times, attachments, network interfaces and bindings, health, exit codes. definition: as it was
- * registered. Both are taken. done gets 0 once the record (PROVISIONING) is on disk, or -errno and
- * there is no such task. */
+/* Keep `task` and start it, whether it fits (tasks_lacks()) or not. task: what the service knows of
+ * it (taskArn, clusterArn, taskDefinitionArn, containerInstanceArn, group, startedBy, launchType,
+ * overrides, tags, containers with name and containerArn, …); this room adds lastStatus,
+ * desiredStatus, version, times, attachments, network interfaces and bindings, health, exit codes.
+ * definition: as it was registered. Both are taken. done gets 0 once the record (PROVISIONING) is
+ * on disk, or -errno and there is no such task. */
 void tasks_run(struct tasks *t, json_t *task, json_t *definition,
     void (*done)(void *ctx, int result), void *ctx);
 
@@ -104,7 +110,15 @@ void tasks_walk(const struct tasks *t, const char *prefix,
 void tasks_update(struct tasks *t, const char *task_arn, json_t *members,
     void (*done)(void *ctx, int result), void *ctx);
 
-/* ---- for people: attach, exec, stats ---- */
+/* ---- for people: logs, attach, exec, stats ---- */
+
+/* Where the lines of a container go ("" name: the first one): its awslogs group and stream, or, for
+ * every other log driver and for none, a stream of the group "/mayfly/tasks". false: no such
+ * container. Valid until the loop is returned to. */
+struct task_log {
+	const char *region, *group, *stream;
+};
+bool tasks_log(const struct tasks *t, const char *task_arn, const char *name, struct task_log *ret);
 
 /* The spawner's name of a container of a task ("" name: the only or first one); false: not there
  * or not running. */
@@ -115,6 +129,6 @@ struct task_stats {
 	uint64_t cpu_ns, memory_bytes, memory_limit_bytes, pids;
 	uint64_t rx_bytes, tx_bytes;
 };
-/* 0, or -ENOENT. Reads files of the kernel: no message. */
+/* 0; -ENOENT: it does not run; -EAGAIN: at the first question, ask again in a moment. */
 int tasks_container_stats(
     const struct tasks *t, const char *task_arn, const char *name, struct task_stats *ret);

@@ -1,0 +1,147 @@
+/*
+ * The environment of a container. Later wins: image, environment files (of which the earlier wins),
+ * environment, overrides, secrets, and what ECS itself sets.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "sched/task_int.h"
+
+#define PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+struct env {
+	struct arena *arena;
+	struct map index; /* name to position + 1 */
+	struct container_pair *pairs;
+	size_t count, capacity;
+};
+
+enum mode { REPLACE, KEEP };
+
+static void set(struct env *v, struct str name, struct str value, enum mode mode)
+{
+	size_t at = (size_t)(uintptr_t)map_get(&v->index, name);
+	struct container_pair *more;
+
+	if (!name.len || memchr(name.ptr, 0, name.len) || (at && mode == KEEP))
+		return;
+	if (!at) {
+		if (v->count == v->capacity) {
+			v->capacity = max_size(64, v->capacity * 2);
+			more = arena_array(v->arena, v->capacity, struct container_pair);
+			if (v->count)
+				memcpy(more, v->pairs, v->count * sizeof(*more));
+			v->pairs = more;
+		}
+		at = ++v->count;
+		map_put(&v->index, name, (void *)(uintptr_t)at);
+		v->pairs[at - 1].name = arena_str(v->arena, name).ptr;
+	}
+	v->pairs[at - 1].value = arena_strndup(v->arena, value.ptr ? value.ptr : "", value.len);
+}
+
+static void set_text(struct env *v, const char *name, const char *value, enum mode mode)
+{
+	if (value)
+		set(v, str_from(name), str_from(value), mode);
+}
+
+static void set_line(struct env *v, struct str line, enum mode mode)
+{
+	struct str value = line, name = str_cut(&value, '=');
+
+	if (value.ptr)
+		set(v, name, value, mode);
+}
+
+static void set_list(struct env *v, const json_t *list)
+{
+	size_t i;
+	json_t *p;
+
+	json_array_foreach(list, i, p)
+	{
+		const char *name = docs_str(p, "name");
+
+		if (name)
+			set_text(
+			    v, name, docs_str(p, "value") ? docs_str(p, "value") : "", REPLACE);
+	}
+}
+
+/* Lines NAME=VALUE, as they are; '#' begins a comment. */
+static void set_files(struct env *v, const struct unit *u)
+{
+	struct env files = {.arena = v->arena};
+
+	for (size_t i = 0; u->env_files && i < u->env_file_count; i++) {
+		struct str rest = buf_str(&u->env_files[i]);
+
+		while (rest.ptr) {
+			struct str line = str_cut(&rest, '\n');
+
+			if (line.len && line.ptr[line.len - 1] == '\r')
+				line.len--;
+			if (line.len && *line.ptr != '#' && !memchr(line.ptr, 0, line.len))
+				set_line(&files, line, KEEP);
+		}
+	}
+	for (size_t i = 0; i < files.count; i++)
+		set_text(v, files.pairs[i].name, files.pairs[i].value, REPLACE);
+	map_done(&files.index);
+}
+
+static void set_secrets(struct env *v, const struct unit *u)
+{
+	const json_t *list = json_object_get(u->def, "secrets");
+
+	for (size_t i = 0; u->secrets && i < u->secret_count; i++) {
+		const char *name = docs_str(json_array_get(list, i), "name");
+
+		if (name)
+			set_text(v, name, u->secrets[i], REPLACE);
+	}
+}
+
+static void set_ours(struct env *v, const struct spec_in *in)
+{
+	const struct task *t = in->task;
+	const char *launch = docs_str(t->base, "launchType");
+	char id[64];
+
+	set_text(v, "AWS_EXECUTION_ENV",
+	    launch && !strcmp(launch, "FARGATE") ? "AWS_ECS_FARGATE" : "AWS_ECS_EC2", REPLACE);
+	set_text(v, "AWS_REGION", t->region, KEEP);
+	set_text(v, "AWS_DEFAULT_REGION", t->region, KEEP);
+	set_text(v, "AWS_ENDPOINT_URL", in->endpoint, KEEP);
+	if (t->network == CONTAINER_NET_HOST)
+		return; /* core listens in namespaces of containers only */
+	unit_metadata_id(in->unit, id);
+	set_text(v, "ECS_CONTAINER_METADATA_URI_V4",
+	    arena_printf(v->arena, "http://169.254.170.2/v4/%s", id), REPLACE);
+	set_text(
+	    v, "ECS_AGENT_URI", arena_printf(v->arena, "http://169.254.170.2/api/%s", id), REPLACE);
+	if (spec_task_role(t))
+		set_text(v, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+		    arena_printf(v->arena, "/v2/credentials/%s", t->credentials), REPLACE);
+}
+
+void env_build(struct arena *a, const struct spec_in *in, struct container_spec *ret)
+{
+	struct env v = {.arena = a};
+
+	set_text(&v, "PATH", PATH_DEFAULT, REPLACE);
+	set_text(&v, "HOSTNAME", ret->hostname, REPLACE);
+	if (ret->terminal)
+		set_text(&v, "TERM", "xterm", REPLACE);
+	for (size_t i = 0; in->image->env && in->image->env[i]; i++)
+		set_line(&v, str_from(in->image->env[i]), REPLACE);
+	set_files(&v, in->unit);
+	set_list(&v, json_object_get(in->unit->def, "environment"));
+	set_list(&v, json_object_get(in->unit->override, "environment"));
+	set_secrets(&v, in->unit);
+	set_ours(&v, in);
+	ret->env = v.pairs;
+	ret->env_count = v.count;
+	map_done(&v.index);
+}

@@ -1,0 +1,364 @@
+/*
+ * Log files of containers, read into log streams while they grow. conmon writes
+ *   TIME stdout|stderr F|P TEXT
+ * where P is a part of a line. inotify says when there is something to read; a busy container wakes
+ * us at most every 10 ms.
+ *
+ * What has gone into the stream is cut out of the file by a hole, down to the byte: that gives its
+ * disk back, and is the note of how far we are. A new core goes on at the first byte that is not 0.
+ * Between the append and the hole a kill may repeat the lines of one look.
+ */
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "sched/task_int.h"
+
+#define PACE_NS 10000000
+#define RETRY_NS 1000000000
+#define CHUNK 65536
+#define TURN_BYTES (1024 * 1024) /* read of one container in one look */
+#define EVENT_MAX (256 * 1024)
+#define RETENTION_DAYS 30 /* of the group that nobody asked for */
+
+struct part {
+	struct buf text; /* of an unfinished line */
+	uint64_t from;   /* where it begins in the file */
+	int64_t ts_ms;
+};
+
+struct tail {
+	struct list node; /* of tails.all */
+	struct tails *tails;
+	struct unit *unit;
+	int fd, watch;
+	uint64_t at, cut; /* read up to; cut out up to */
+	struct buf data;  /* read, not yet taken */
+	struct part parts[2];
+	struct log_stream *stream;
+	bool dirty; /* may have grown */
+	bool stuck; /* the log cannot be written now */
+};
+
+struct tails {
+	struct tasks *all;
+	struct list list;
+	struct loop_io io; /* of inotify */
+	struct loop_timer timer;
+};
+
+/* ---- where lines go ---- */
+
+static void ignore(void *ctx, int result)
+{
+	(void)ctx;
+	(void)result;
+}
+
+static int open_stream(struct tail *t)
+{
+	struct unit *u = t->unit;
+	struct logs *logs = t->tails->all->o.logs;
+	struct log_group_id id;
+	struct log_group_info info;
+	struct task_log place;
+	struct err e = ERR_INIT;
+	struct arena a;
+	bool fresh;
+
+	arena_init(&a);
+	(void)tail_place(&a, u, &place, &e); /* a group that was deleted meanwhile comes back */
+	id = (struct log_group_id){
+	    str_from(u->task->account), str_from(place.region), str_from(place.group)};
+	fresh = logs_group_get(logs, id, &info) < 0;
+	t->stream = logs_stream(logs, id, str_from(place.stream), &e);
+	if (t->stream && fresh && !strcmp(place.group, TASK_LOG_GROUP))
+		logs_group_retention(logs, id, RETENTION_DAYS, ignore, NULL);
+	if (!t->stream)
+		log_warn("log of container %s of task %s: %s", u->name, u->task->arn, e.msg);
+	arena_done(&a);
+	return t->stream ? 0 : -EIO;
+}
+
+static int append(struct tail *t, int64_t ts_ms, struct str text)
+{
+	int r = t->stream ? logs_append(t->stream, ts_ms, text.ptr, text.len) : -ENOENT;
+
+	if (r == -ENOENT) {
+		logs_stream_unref(take_ptr(t->stream));
+		r = open_stream(t);
+		if (r == 0)
+			r = logs_append(t->stream, ts_ms, text.ptr, text.len);
+	}
+	return r;
+}
+
+/* ---- lines ---- */
+
+struct line {
+	int64_t ts_ms;
+	unsigned stream; /* 0: stdout, 1: stderr */
+	bool partial;
+	struct str text;
+};
+
+static bool parse(struct str s, struct line *ret)
+{
+	struct str time = str_cut(&s, ' '), stream = str_cut(&s, ' '), tag = str_cut(&s, ' ');
+
+	ret->stream = str_is(stream, "stderr");
+	ret->partial = str_is(tag, "P");
+	ret->text = s;
+	return s.ptr && time_parse_iso(time, &ret->ts_ms) &&
+	       (ret->stream || str_is(stream, "stdout")) && (ret->partial || str_is(tag, "F"));
+}
+
+/* 0, or -errno and the line is still to be taken. */
+static int take_line(struct tail *t, struct str text)
+{
+	struct line l;
+	struct part *p;
+	struct str whole;
+	int r = 0;
+
+	if (!parse(text, &l))
+		return 0; /* not conmon's, or cut by a crash */
+	p = &t->parts[l.stream];
+	if (!buf_len(&p->text)) {
+		p->ts_ms = l.ts_ms;
+		p->from = t->at - buf_len(&t->data);
+	}
+	if (l.partial && buf_len(&p->text) + l.text.len < EVENT_MAX) {
+		buf_append_str(&p->text, l.text);
+		return 0;
+	}
+	if (buf_len(&p->text) && buf_len(&p->text) + l.text.len > EVENT_MAX) {
+		r = append(t, p->ts_ms, buf_str(&p->text));
+		if (r == 0)
+			buf_clear(&p->text);
+		p->ts_ms = l.ts_ms;
+		p->from = t->at - buf_len(&t->data);
+	}
+	if (r == 0) {
+		size_t before = buf_len(&p->text);
+
+		buf_append_str(&p->text, l.text);
+		whole = buf_str(&p->text);
+		r = append(t, p->ts_ms, whole);
+		if (r < 0)
+			p->text.end -= buf_len(&p->text) - before;
+		else
+			buf_clear(&p->text);
+	}
+	return r == -EMSGSIZE ? 0 : r;
+}
+
+static int take_lines(struct tail *t)
+{
+	while (buf_len(&t->data)) {
+		struct str all = buf_str(&t->data);
+		const char *end = memchr(all.ptr, '\n', all.len);
+		int r;
+
+		if (!end)
+			break;
+		r = take_line(t, (struct str){all.ptr, (size_t)(end - all.ptr)});
+		if (r < 0)
+			return r;
+		buf_consume(&t->data, (size_t)(end - all.ptr) + 1);
+	}
+	return 0;
+}
+
+/* ---- the file ---- */
+
+/* What is before the first byte that is not 0 was taken by a former life. */
+static uint64_t find_start(int fd)
+{
+	off_t at = lseek(fd, 0, SEEK_DATA);
+	char bytes[4096];
+	ssize_t n, i;
+
+	if (at < 0)
+		at = lseek(fd, 0, SEEK_END);
+	if (at < 0)
+		return 0;
+	while ((n = pread(fd, bytes, sizeof(bytes), at)) > 0) {
+		for (i = 0; i < n && !bytes[i]; i++)
+			;
+		at += i;
+		if (i < n)
+			break;
+	}
+	return (uint64_t)at;
+}
+
+static void cut(struct tail *t)
+{
+	uint64_t done = t->at - buf_len(&t->data);
+
+	/* A line of which a part is kept in memory only stays until it is whole. */
+	for (size_t i = 0; i < ARRAY_SIZE(t->parts); i++)
+		if (buf_len(&t->parts[i].text) && t->parts[i].from < done)
+			done = t->parts[i].from;
+	if (done > t->cut && fallocate(t->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				 (off_t)t->cut, (off_t)(done - t->cut)) == 0)
+		t->cut = done;
+}
+
+/* true: read to the end. */
+static bool look(struct tail *t, size_t limit)
+{
+	size_t total = 0;
+	ssize_t n = 0;
+
+	t->stuck = take_lines(t) < 0;
+	while (!t->stuck && total < limit) {
+		n = pread(t->fd, buf_reserve(&t->data, CHUNK), CHUNK, (off_t)t->at);
+		if (n <= 0)
+			break;
+		buf_commit(&t->data, (size_t)n);
+		t->at += (uint64_t)n;
+		total += (size_t)n;
+		t->stuck = take_lines(t) < 0;
+		if (buf_len(&t->data) > 2 * EVENT_MAX && !t->stuck)
+			buf_clear(&t->data); /* no line that conmon would write */
+	}
+	cut(t);
+	if (!buf_len(&t->data))
+		buf_done(&t->data);
+	return !t->stuck && n <= 0;
+}
+
+bool tail_drain(struct tail *t)
+{
+	while (!look(t, TURN_BYTES))
+		if (t->stuck)
+			return false;
+	/* Nothing will complete what has no end of line. */
+	for (size_t i = 0; i < ARRAY_SIZE(t->parts); i++) {
+		struct part *p = &t->parts[i];
+
+		if (buf_len(&p->text) && append(t, p->ts_ms, buf_str(&p->text)) == -ENOSPC)
+			return false;
+		buf_clear(&p->text);
+	}
+	cut(t);
+	return true;
+}
+
+/* ---- when ---- */
+
+static void on_time(struct loop_timer *timer)
+{
+	struct tails *all = container_of(timer, struct tails, timer);
+	int64_t again = 0;
+
+	list_for_each (n, &all->list) {
+		struct tail *t = list_entry(n, struct tail, node);
+
+		if (!t->dirty)
+			continue;
+		/* Without a watch it is looked at every second. */
+		t->dirty = !look(t, TURN_BYTES) || t->watch < 0;
+		if (t->dirty && (!again || !(t->stuck || t->watch < 0)))
+			again = t->stuck || t->watch < 0 ? RETRY_NS : PACE_NS;
+	}
+	if (again)
+		loop_timer_set(all->all->o.loop, timer, again);
+	loop_io_change(all->all->o.loop, &all->io, EPOLLIN);
+}
+
+static void find_dirty(struct tails *all, int watch)
+{
+	list_for_each (n, &all->list) {
+		struct tail *t = list_entry(n, struct tail, node);
+
+		if (t->watch == watch || watch < 0)
+			t->dirty = true;
+	}
+}
+
+static void on_growth(struct loop_io *io, uint32_t events)
+{
+	struct tails *all = container_of(io, struct tails, io);
+	char mem[4096] __attribute__((aligned(8)));
+	ssize_t n;
+
+	(void)events;
+	while ((n = read(io->fd, mem, sizeof(mem))) > 0)
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *e = (const void *)(mem + at);
+
+			find_dirty(all, e->mask & IN_Q_OVERFLOW ? -1 : e->wd);
+			at += (ssize_t)(sizeof(*e) + e->len);
+		}
+	/* Nothing more until then. */
+	loop_io_change(all->all->o.loop, io, 0);
+	loop_timer_set(all->all->o.loop, &all->timer, PACE_NS);
+}
+
+struct tail *tail_open(struct tails *all, struct unit *u, int fd)
+{
+	struct tail *t = xcalloc(1, sizeof(*t));
+	char path[40];
+
+	t->tails = all;
+	t->unit = u;
+	t->fd = fd;
+	t->at = t->cut = find_start(fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	t->watch = all->io.fd >= 0 ? inotify_add_watch(all->io.fd, path, IN_MODIFY) : -1;
+	if (t->watch < 0)
+		log_warn("cannot watch the log of container %s: %s", u->name, strerror(errno));
+	list_push_back(&all->list, &t->node);
+	t->dirty = true;
+	loop_timer_set(all->all->o.loop, &all->timer, 0);
+	return t;
+}
+
+void tail_close(struct tail *t)
+{
+	if (!t)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(t->parts); i++)
+		buf_done(&t->parts[i].text);
+	if (t->watch >= 0)
+		inotify_rm_watch(t->tails->io.fd, t->watch);
+	list_remove(&t->node);
+	logs_stream_unref(t->stream);
+	buf_done(&t->data);
+	close(t->fd);
+	free(t);
+}
+
+struct tails *tails_new(struct tasks *all)
+{
+	struct tails *t = xcalloc(1, sizeof(*t));
+
+	t->all = all;
+	list_init(&t->list);
+	t->timer.on_due = on_time;
+	t->io = (struct loop_io){.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC),
+	    .events = EPOLLIN,
+	    .on_ready = on_growth};
+	if (t->io.fd >= 0)
+		loop_io_add(all->o.loop, &t->io);
+	else
+		log_warn("logs of containers are read every second only: %s", strerror(errno));
+	return t;
+}
+
+void tails_free(struct tails *t)
+{
+	if (!t)
+		return;
+	loop_timer_stop(t->all->o.loop, &t->timer);
+	loop_io_remove(t->all->o.loop, &t->io);
+	if (t->io.fd >= 0)
+		close(t->io.fd);
+	free(t);
+}

@@ -54,6 +54,23 @@ uint32_t meter_function_id(struct meter *m, struct str account, struct str regio
 /* Book one invocation. 0, or -ENOSPC when the disk is full. */
 int meter_book(struct meter *m, const struct meter_usage *u);
 
+/* One task of containers, when it has stopped. Billed from the start of the image pull to the end,
+ * for what was asked, not for what was used. */
+struct meter_task {
+	struct str account, region, cluster, family;
+	struct str id;            /* of the task: last part of its ARN */
+	struct str launch_type;   /* "FARGATE", "EC2", "EXTERNAL" */
+	struct str provider;      /* capacity provider ("FARGATE_SPOT"), ptr NULL if none */
+	int64_t start_ms, end_ms; /* wall clock */
+	uint32_t cpu_units;       /* 1024: one vCPU */
+	uint32_t memory_mib;
+	uint32_t disk_gib; /* ephemeral storage, 20 of which cost nothing */
+	enum meter_arch arch;
+};
+
+/* 0, or -ENOSPC when the disk is full. */
+int meter_book_task(struct meter *m, const struct meter_task *t);
+
 enum meter_group { METER_BY_TOTAL, METER_BY_FUNCTION, METER_BY_DAY, METER_BY_FUNCTION_DAY };
 
 struct meter_row {

@@ -5,6 +5,7 @@
  * with its powers) has ended it.
  */
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/time.h"
@@ -52,6 +53,36 @@ static int64_t mono_of(const struct task *t, int64_t wall_ms)
 	return wall_ms && ago_ms > 0 ? now - ago_ms * 1000000 : now;
 }
 
+/* "…/container-instance/CLUSTER/<32 hex digits>" to the form of EC2's. */
+static void host_ended(struct task *t)
+{
+	const char *arn = docs_str(t->base, "containerInstanceArn"),
+		   *slash = arn ? strrchr(arn, '/') : NULL;
+	char text[128];
+
+	snprintf(text, sizeof(text), "Host EC2 (instance i-%.17s) terminated.",
+	    slash ? slash + 1 : "00000000000000000");
+	life_stop(t, "TerminationNotice", text);
+}
+
+static int64_t boot_ms(void)
+{
+	struct timespec up;
+
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return time_wall_ms() - (int64_t)up.tv_sec * 1000;
+}
+
+static void ended(struct unit *u, const struct container_facts *f)
+{
+	/* The clocks need not agree to the second. */
+	if (f->exit_code < 0 && u->started_ms + 2000 < boot_ms())
+		host_ended(u->task);
+	unit_exited(u, f);
+	if (f->exit_code < 0 && !u->reason)
+		u->reason = xstrdup("CannotInspectContainerError: nobody saw how it ended");
+}
+
 static void take_over(struct unit *u, const struct container_facts *f)
 {
 	unit_open_log(u);
@@ -67,7 +98,7 @@ static void take_over(struct unit *u, const struct container_facts *f)
 	u->phase = UNIT_RUNNING;
 	u->started = true;
 	if (f->state == CONTAINER_EXITED)
-		unit_exited(u, f);
+		ended(u, f);
 	else
 		health_start(u);
 }
@@ -106,18 +137,6 @@ static bool has_run(const struct task *t)
 	return false;
 }
 
-/* "…/container-instance/CLUSTER/<32 hex digits>" to the form of EC2's. */
-static void host_ended(struct task *t)
-{
-	const char *arn = docs_str(t->base, "containerInstanceArn"),
-		   *slash = arn ? strrchr(arn, '/') : NULL;
-	char text[128];
-
-	snprintf(text, sizeof(text), "Host EC2 (instance i-%.17s) terminated.",
-	    slash ? slash + 1 : "00000000000000000");
-	life_stop(t, "TerminationNotice", text);
-}
-
 /* A container that was not found. What had not started yet is made again; of what ran nobody can
  * say how it ended. */
 static void miss(struct unit *u)
@@ -126,12 +145,7 @@ static void miss(struct unit *u)
 
 	switch (u->phase) {
 	case UNIT_STARTING:
-	case UNIT_RUNNING:
-		unit_exited(u, &f);
-		if (!u->reason)
-			u->reason =
-			    xstrdup("CannotInspectContainerError: the container is not there");
-		break;
+	case UNIT_RUNNING: ended(u, &f); break;
 	case UNIT_REPLACING:
 		u->attempt++;
 		unit_set_id(u);

@@ -8,6 +8,12 @@
 
 #define REMOVALS_MAX 5
 #define REMOVAL_RETRY_NS 2000000000
+#define DISK_GIB 20 /* if nobody says */
+#ifdef __aarch64__
+#define METER_ARCH METER_ARM64
+#else
+#define METER_ARCH METER_X86_64
+#endif
 
 void life_stop(struct task *t, const char *code, const char *reason)
 {
@@ -144,6 +150,30 @@ static void on_sandbox_removed(void *ctx, int result, const char *why)
 	task_wake(t);
 }
 
+static void book(const struct task *t)
+{
+	const json_t *over =
+			 json_object_get(json_object_get(t->base, "overrides"), "ephemeralStorage"),
+		     *def = json_object_get(t->definition, "ephemeralStorage");
+	int64_t gib = docs_int(over ? over : def, "sizeInGiB");
+	const struct meter_task usage = {.account = str_from(t->account),
+	    .region = str_from(t->region),
+	    .cluster = str_from(t->cluster),
+	    .family = str_from(docs_str(t->definition, "family")),
+	    .id = str_from(t->id),
+	    .launch_type = str_from(docs_str(t->base, "launchType")),
+	    .provider = str_from(docs_str(t->base, "capacityProviderName")),
+	    .start_ms = t->pull_started_ms ? t->pull_started_ms : t->stopped_ms,
+	    .end_ms = t->stopped_ms,
+	    .cpu_units = (uint32_t)t->cpu_units,
+	    .memory_mib = (uint32_t)t->memory_mib,
+	    .disk_gib = (uint32_t)(gib ? gib : DISK_GIB),
+	    .arch = METER_ARCH};
+
+	if (!t->refused && meter_book_task(t->all->o.meter, &usage) < 0)
+		log_error("the usage of task %s could not be booked: disk full", t->arn);
+}
+
 static bool deprovision(struct task *t)
 {
 	/* With the sandbox goes what its containers could still tell of their ends. */
@@ -165,6 +195,7 @@ static bool deprovision(struct task *t)
 		return false;
 	t->stopped_ms = time_wall_ms();
 	host_reserve(t->all, t, -1);
+	book(t);
 	enter(t, TASK_STOPPED);
 	task_stopped(t);
 	return false;

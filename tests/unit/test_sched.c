@@ -53,6 +53,11 @@ static void test_runs(void **state)
 	assert_string_equal(docs_str(tasks_get(rig, RIG_ARN), "stoppedReason"), "enough");
 	assert_string_equal(docs_str(tasks_get(rig, RIG_ARN), "desiredStatus"), "STOPPED");
 	assert_times();
+	assert_int_equal(booked, 1);
+	assert_int_equal(last_booked.cpu_units, 256);
+	assert_int_equal(last_booked.memory_mib, 512);
+	assert_int_equal(last_booked.disk_gib, 20);
+	assert_true(last_booked.end_ms >= last_booked.start_ms && last_booked.start_ms > 0);
 }
 
 /* What a client is told is on disk, and nothing of it before. */
@@ -633,6 +638,24 @@ static void test_machine_restarts(void **state)
 	assert_null(json_object_get(rig_container("web"), "exitCode"));
 }
 
+/* The same with the bundles still on disk. */
+static void test_machine_restarts_disk(void **state)
+{
+	(void)state;
+	rig_begin(PAIR, AWSVPC);
+	rig_run();
+	rig_kill();
+	for (size_t i = 0; i < fake_count; i++) {
+		fakes[i].facts.state = CONTAINER_EXITED;
+		fakes[i].facts.exit_code = -1;
+	}
+	rig_open();
+	rig_run();
+	rig_gone();
+	assert_string_equal(docs_str(tasks_get(rig, RIG_ARN), "stopCode"), "TerminationNotice");
+	assert_null(json_object_get(rig_container("web"), "exitCode"));
+}
+
 static void test_orphans(void **state)
 {
 	struct sandbox_spec spec = {.id = "00112233445566778899aabbccddeeff"};
@@ -818,9 +841,10 @@ int main(void)
 	    T(test_no_success), T(test_start_timeout), T(test_healthy), T(test_unhealthy),
 	    T(test_check_hangs), T(test_start_period), T(test_restart), T(test_no_restart),
 	    T(test_log), T(test_log_full), T(test_kill_starting), T(test_kill_stopping),
-	    T(test_kill_exit), T(test_kill_restarting), T(test_machine_restarts), T(test_orphans),
-	    T(test_health_of_adopted), T(test_kept_for_an_hour), T(test_quiet), T(test_update),
-	    T(test_lacks), T(test_network), T(test_metadata)};
+	    T(test_kill_exit), T(test_kill_restarting), T(test_machine_restarts),
+	    T(test_machine_restarts_disk), T(test_orphans), T(test_health_of_adopted),
+	    T(test_kept_for_an_hour), T(test_quiet), T(test_update), T(test_lacks), T(test_network),
+	    T(test_metadata)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

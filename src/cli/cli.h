@@ -21,7 +21,15 @@ enum cli_exit {
 	CLI_ABSENT = 4,   /* no such function, or no server */
 };
 
-#define CLI_LIST_MAX 32
+/* Of the verbs that are like docker's, where another program's code comes back: as docker says it.
+ */
+enum cli_docker_exit {
+	CLI_NOT_RUN = 125,        /* mayfly itself failed */
+	CLI_NOT_EXECUTABLE = 126, /* the command is there but cannot be run */
+	CLI_NOT_FOUND = 127,      /* there is no such command in the image */
+};
+
+#define CLI_LIST_MAX 256
 struct cli_list {
 	const char *items[CLI_LIST_MAX];
 	size_t count;
@@ -54,18 +62,23 @@ struct cli_verb {
 	const void *defaults; /* the verb's struct of options, `size` bytes */
 	size_t size;
 	int min_args, max_args;
+	bool command; /* from the first argument on, all are arguments: a command of somebody else's
+		       */
+	int own_failure; /* what wrong usage exits with; 0: CLI_USAGE */
 	int (*run)(const void *options, char **args, int count); /* returns enum cli_exit */
 };
 
 extern const struct cli_verb cli_serve, cli_env, cli_deploy, cli_invoke, cli_logs, cli_ls, cli_bill,
-    cli_rm, cli_version, cli_help;
+    cli_rm, cli_run, cli_ps, cli_stop, cli_exec, cli_stats, cli_version, cli_help;
 
 /* All verbs in the order of the help; NULL behind the last one. */
 extern const struct cli_verb *const cli_verbs[];
 const struct cli_verb *cli_verb_find(const char *name); /* NULL: there is none */
 
 /* Fill the verb's options (`size` zeroed bytes) from the command line; what is no option is moved
- * to the front of argv and counted in *count. CLI_OK, or CLI_USAGE after saying why. */
+ * to the front of argv and counted in *count. CLI_OK, or CLI_USAGE after saying why; CLI_HELPED: it
+ * was --help, which has been printed. */
+#define CLI_HELPED (-2)
 int cli_options_parse(const struct cli_verb *v, void *options, char **argv, int *count);
 void cli_verb_help(const struct cli_verb *v);
 

@@ -1,26 +1,12 @@
 /* Signed HTTP over libcurl. See client.h. */
-#include "cli/client.h"
-
-#include <curl/curl.h>
 #include <stdio.h>
 
-#include "aws/sigv4.h"
 #include "base/time.h"
-#include "cli/config.h"
+#include "cli/client_int.h"
 
 #define ANSWER_MAX (64 << 20)
-#define HEADERS_MAX 16
 /* The longest a function may run, and some. */
 #define TIMEOUT_S 930L
-
-struct client {
-	CURL *curl;
-	char *endpoint;  /* without a slash at the end */
-	struct str host; /* in endpoint, with the port */
-	struct str base; /* in endpoint: the path behind the host, often empty */
-	struct config_keys keys;
-	const char *region;
-};
 
 void client_close(struct client *c)
 {
@@ -139,9 +125,8 @@ static char *checksum_of(struct arena *a, const char *hash_hex)
 	return out;
 }
 
-/* Fill `h` with all headers that are signed, the signature's own included. */
-static size_t sign(struct client *c, const struct client_request *r, struct arena *a,
-    struct http_header h[HEADERS_MAX])
+size_t client_sign(struct client *c, const struct client_request *r, struct arena *a,
+    struct http_header h[CLIENT_HEADERS_MAX])
 {
 	char *path = arena_printf(a, "%.*s%s", STR_FMT(c->base), r->path), hash[SIGV4_HEX];
 	char *query = strchr(path, '?');
@@ -153,7 +138,7 @@ static size_t sign(struct client *c, const struct client_request *r, struct aren
 		*query++ = '\0';
 	s.path = str_from(path);
 	s.query = query ? str_from(query) : STR("");
-	check(r->header_count + 4 + SIGV4_SIGN_HEADERS <= HEADERS_MAX);
+	check(r->header_count + 4 + SIGV4_SIGN_HEADERS <= CLIENT_HEADERS_MAX);
 	h[n++] = (struct http_header){STR("Host"), c->host};
 	if (r->body.len)
 		h[n++] = (struct http_header){
@@ -183,8 +168,7 @@ static struct curl_slist *curl_headers(struct arena *a, const struct http_header
 	return list;
 }
 
-static void configure(struct client *c, const struct client_request *r, const char *url,
-    struct curl_slist *headers, struct client_answer *answer)
+void client_configure(struct client *c, const char *url)
 {
 	const char *bundle = getenv("AWS_CA_BUNDLE");
 
@@ -193,8 +177,18 @@ static void configure(struct client *c, const struct client_request *r, const ch
 	curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(c->curl, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, 5L);
-	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, TIMEOUT_S);
 	curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+	if (is_local(c->host))
+		curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
+	if (bundle && *bundle)
+		curl_easy_setopt(c->curl, CURLOPT_CAINFO, bundle);
+}
+
+static void configure(struct client *c, const struct client_request *r, const char *url,
+    struct curl_slist *headers, struct client_answer *answer)
+{
+	client_configure(c, url);
+	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, TIMEOUT_S);
 	curl_easy_setopt(c->curl, CURLOPT_USERAGENT, "mayfly/" MAYFLY_VERSION);
 	curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, r->method);
 	curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
@@ -204,17 +198,13 @@ static void configure(struct client *c, const struct client_request *r, const ch
 	curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, &answer->headers);
 	if (!strcmp(r->method, "HEAD"))
 		curl_easy_setopt(c->curl, CURLOPT_NOBODY, 1L);
-	if (is_local(c->host))
-		curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
-	if (bundle && *bundle)
-		curl_easy_setopt(c->curl, CURLOPT_CAINFO, bundle);
 	if (r->body.len || !strcmp(r->method, "POST") || !strcmp(r->method, "PUT")) {
 		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
 		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, r->body.len ? r->body.ptr : "");
 	}
 }
 
-static int no_answer(const struct client *c, CURLcode code)
+int client_no_answer(const struct client *c, CURLcode code)
 {
 	if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
 		return cli_fail(CLI_ABSENT,
@@ -230,18 +220,18 @@ static int no_answer(const struct client *c, CURLcode code)
 int client_send(struct client *c, const struct client_request *r, struct client_answer *ret)
 {
 	struct arena a;
-	struct http_header h[HEADERS_MAX];
+	struct http_header h[CLIENT_HEADERS_MAX];
 	struct curl_slist *headers;
 	CURLcode code;
 
 	arena_init(&a);
-	headers = curl_headers(&a, h, sign(c, r, &a, h));
+	headers = curl_headers(&a, h, client_sign(c, r, &a, h));
 	configure(c, r, arena_printf(&a, "%s%s", c->endpoint, r->path), headers, ret);
 	code = curl_easy_perform(c->curl);
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &ret->status);
 	curl_slist_free_all(headers);
 	arena_done(&a);
-	return code == CURLE_OK ? CLI_OK : no_answer(c, code);
+	return code == CURLE_OK ? CLI_OK : client_no_answer(c, code);
 }
 
 /* The text inside the first <tag>…</tag>: enough for IAM's errors, which are the only XML here. */
@@ -362,6 +352,14 @@ int client_logs(
 	_cleanup_free_ char *target = xasprintf("Logs_20140328.%s", action);
 
 	return send_target(c, "logs", target, "application/x-amz-json-1.1", in, but, what, ret);
+}
+
+int client_ecs(
+    struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret)
+{
+	_cleanup_free_ char *target = xasprintf("AmazonEC2ContainerServiceV20141113.%s", action);
+
+	return send_target(c, "ecs", target, "application/x-amz-json-1.1", in, but, what, ret);
 }
 
 int client_sqs(

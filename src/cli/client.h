@@ -61,6 +61,10 @@ int client_json(struct client *c, const char *service, const char *method, const
 int client_logs(
     struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret);
 
+/* And for ECS (JSON 1.1). */
+int client_ecs(
+    struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret);
+
 /* And for SQS (JSON 1.0). */
 int client_sqs(
     struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret);

@@ -12,6 +12,11 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_ls,
     &cli_bill,
     &cli_rm,
+    &cli_run,
+    &cli_ps,
+    &cli_stop,
+    &cli_exec,
+    &cli_stats,
     &cli_version,
     &cli_help,
     NULL,
@@ -99,28 +104,18 @@ const struct cli_verb cli_version = {
     .run = run_version,
 };
 
-static bool wants_help(char **argv)
-{
-	for (; *argv && strcmp(*argv, "--"); argv++) {
-		if (!strcmp(*argv, "--help") || !strcmp(*argv, "-h"))
-			return true;
-	}
-	return false;
-}
-
 static int run_verb(const struct cli_verb *v, char **argv)
 {
 	_cleanup_free_ void *options = xcalloc(1, v->size);
-	int count = 0;
+	int count = 0, code;
 
-	if (wants_help(argv)) {
-		cli_verb_help(v);
-		return CLI_OK;
-	}
 	if (v->defaults)
 		memcpy(options, v->defaults, v->size);
-	if (cli_options_parse(v, options, argv, &count))
-		return CLI_USAGE;
+	code = cli_options_parse(v, options, argv, &count);
+	if (code == CLI_HELPED)
+		return CLI_OK;
+	if (code)
+		return v->own_failure ? v->own_failure : code;
 	return v->run(options, argv, count);
 }
 

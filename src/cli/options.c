@@ -61,6 +61,20 @@ static int store(
 	return CLI_OK;
 }
 
+static int take(const struct cli_verb *v, void *options, char **argv);
+
+/* "-it": a flag, and what is glued to it are more letters. The word is rewritten for each. */
+static int take_letters(const struct cli_verb *v, void *options, char **argv,
+    const struct cli_option *o, const char *more)
+{
+	char *word = argv[0];
+
+	if (store(v, o, options, NULL))
+		return 0;
+	memmove(word + 1, more, strlen(more) + 1);
+	return take(v, options, argv);
+}
+
 /* Take one option from argv, perhaps with the word behind it; returns words taken, 0 if wrong. */
 static int take(const struct cli_verb *v, void *options, char **argv)
 {
@@ -72,6 +86,8 @@ static int take(const struct cli_verb *v, void *options, char **argv)
 		usage_error(v, "there is no option ", argv[0]);
 		return 0;
 	}
+	if (o->kind == CLI_FLAG && value && argv[0][1] != '-')
+		return take_letters(v, options, argv, o, value);
 	if (o->kind == CLI_FLAG && value) {
 		usage_error(v, "takes no value: --", o->name);
 		return 0;
@@ -99,9 +115,15 @@ int cli_options_parse(const struct cli_verb *v, void *options, char **argv, int 
 			break;
 		}
 		if (argv[0][0] != '-' || !argv[0][1]) {
+			if (v->command)
+				break;
 			*out++ = *argv;
 			++*count;
 			continue;
+		}
+		if (!strcmp(*argv, "--help") || !strcmp(*argv, "-h")) {
+			cli_verb_help(v);
+			return CLI_HELPED;
 		}
 		words = take(v, options, argv);
 		if (!words)

@@ -45,6 +45,8 @@ static const struct cli_option table[] = {
 static const struct cli_verb verb = {
     .name = "verb",
     .args = "A [B]",
+    .summary = "",
+    .help = "",
     .options = table,
     .option_count = ARRAY_SIZE(table),
     .size = sizeof(struct options),
@@ -103,6 +105,47 @@ static void wrong_options_are_refused(void **state _unused_)
 
 		assert_int_equal(parse(&o, &count, argv), CLI_USAGE);
 	}
+}
+
+/* "-ft3" is -f -t 3, as in other programs; words are rewritten, so they are no literals here. */
+static void letters_may_be_glued_together(void **state _unused_)
+{
+	char good[] = "-fn3", last[] = "-ft", bad[] = "-fx", a[] = "a", text[] = "text";
+	char *argv[4] = {good, a, NULL};
+	struct options o;
+	int count;
+
+	assert_int_equal(parse(&o, &count, argv), CLI_OK);
+	assert_true(o.flag);
+	assert_int_equal(o.number, 3);
+	assert_int_equal(count, 1);
+	memcpy(argv, (char *[]){last, text, a, NULL}, sizeof(argv));
+	assert_int_equal(parse(&o, &count, argv), CLI_OK);
+	assert_string_equal(o.text, "text");
+	assert_true(o.flag);
+	memcpy(argv, (char *[]){bad, a, NULL, NULL}, sizeof(argv));
+	assert_int_equal(parse(&o, &count, argv), CLI_USAGE);
+}
+
+/* What stands behind the image is somebody else's command line. */
+static void options_of_a_command_are_its_own(void **state _unused_)
+{
+	struct cli_verb v = verb;
+	char **argv = ARGV("--text", "x", "a", "--no-such", "-h", "--", "-f");
+	struct options o = {0};
+	int count = 0;
+
+	v.command = true;
+	v.max_args = 10;
+	assert_int_equal(cli_options_parse(&v, &o, argv, &count), CLI_OK);
+	assert_string_equal(o.text, "x");
+	assert_false(o.flag);
+	assert_int_equal(count, 5);
+	assert_string_equal(argv[1], "--no-such");
+	assert_string_equal(argv[3], "--");
+	count = 0;
+	argv = ARGV("-f", "--help", "a");
+	assert_int_equal(cli_options_parse(&v, &o, argv, &count), CLI_HELPED);
 }
 
 static void too_many_values_are_refused(void **state _unused_)
@@ -323,6 +366,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(options_are_taken),
 	    cmocka_unit_test(wrong_options_are_refused),
+	    cmocka_unit_test(letters_may_be_glued_together),
+	    cmocka_unit_test(options_of_a_command_are_its_own),
 	    cmocka_unit_test(too_many_values_are_refused),
 	    cmocka_unit_test(durations),
 	    cmocka_unit_test_setup_teardown(keys_of_a_profile, make_dir, remove_dir),

@@ -1,0 +1,32 @@
+/* Reading /_mayfly/tasks. See usage.h. */
+#include "cli/usage.h"
+
+int usage_read(struct client *c, json_t **ret)
+{
+	return client_json(
+	    c, "ecs", "GET", "/_mayfly/tasks", NULL, 0, "reading what tasks use", ret);
+}
+
+const json_t *usage_of(const json_t *usage, const char *task_arn)
+{
+	const json_t *task;
+	size_t i;
+
+	json_array_foreach(json_object_get(usage, "tasks"), i, task)
+	{
+		if (!strcmp(field_text(task, "taskArn"), task_arn))
+			return task;
+	}
+	return NULL;
+}
+
+int64_t usage_sum(const json_t *task_usage, const char *member)
+{
+	const json_t *c;
+	int64_t sum = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(task_usage, "containers"), i, c) sum +=
+	    field_number(c, member);
+	return sum;
+}

@@ -295,6 +295,13 @@ int client_refused(const struct client *c _unused_, const struct client_answer *
 	return cli_fail(code, advice(error, a->status), "%s: %s (%s)", what, message, error);
 }
 
+static bool is_unknown(const struct client_answer *a)
+{
+	_cleanup_free_ char *message = NULL, *error = client_answer_error(a, &message);
+
+	return !strcmp(error, "UnknownOperationException");
+}
+
 static int send_json(
     struct client *c, struct client_request *r, json_t *in, int but, const char *what, json_t **ret)
 {
@@ -306,7 +313,7 @@ static int send_json(
 	code = client_send(c, r, &a);
 	if (code)
 		return code;
-	if (a.status == but)
+	if (a.status == but || (but == CLIENT_UNKNOWN && a.status >= 400 && is_unknown(&a)))
 		return CLIENT_NOTED;
 	if (a.status < 200 || a.status > 299)
 		return client_refused(c, &a, what);

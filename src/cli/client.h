@@ -55,6 +55,7 @@ int client_refused(const struct client *c, const struct client_answer *a, const 
 /* A JSON request of an API. in may be NULL. With `ret`, a 2xx answer is parsed to *ret (the caller
  * decrefs). Statuses from 300 on are refused aloud, but for `but`, which comes back as such. */
 #define CLIENT_NOTED (-1)
+#define CLIENT_UNKNOWN (-2) /* as `but`: that the server has no such service or operation */
 int client_json(struct client *c, const char *service, const char *method, const char *path,
     json_t *in, int but, const char *what, json_t **ret);
 /* The same for CloudWatch Logs (JSON 1.1): action "FilterLogEvents". */

@@ -91,7 +91,7 @@ static int list_clusters(struct client *c, json_t *ret)
 		json_t *answer = NULL;
 		const char *next;
 
-		code = client_ecs(c, "ListClusters", in, 404, "listing clusters", &answer);
+		code = client_ecs(c, "ListClusters", in, CLIENT_UNKNOWN, "listing clusters", &answer);
 		json_array_extend(ret, json_object_get(answer, "clusterArns"));
 		next = field_text(answer, "nextToken");
 		if (*next)
@@ -101,7 +101,7 @@ static int list_clusters(struct client *c, json_t *ret)
 		json_decref(answer);
 	} while (!code && json_object_get(in, "nextToken"));
 	json_decref(in);
-	/* A server without containers answers 404. */
+	/* A server without containers. */
 	return code == CLIENT_NOTED ? CLI_OK : code;
 }
 

@@ -166,9 +166,14 @@ static void settle(struct task *t)
 		else
 			t->phase = TASK_PROVISIONING;
 	}
-	for (unsigned i = 0; i < t->unit_count; i++)
-		if (t->units[i].log == LOG_NONE) /* else it was found */
-			miss(&t->units[i]);
+	for (unsigned i = 0; i < t->unit_count; i++) {
+		struct unit *u = &t->units[i];
+
+		if (u->log == LOG_NONE) /* else it was found */
+			miss(u);
+		if (u->phase >= UNIT_MADE && u->phase <= UNIT_REPLACING)
+			input_hold_image(u);
+	}
 	t->adopting = false;
 	/* Who waits for "the next record" gets one, though nothing may have changed. */
 	json_decref(take_ptr(t->seen_own));
@@ -177,7 +182,6 @@ static void settle(struct task *t)
 
 static void found_all(struct tasks *all)
 {
-	all->adopted = true;
 	list_for_each (n, &all->live) {
 		struct task *t = list_entry(n, struct task, node);
 

@@ -253,3 +253,34 @@ void input_images(struct task *t)
 		pull(u);
 	}
 }
+
+static void on_held(void *ctx, struct image *image, const char *code, const char *why)
+{
+	struct unit *u = ctx;
+
+	(void)code;
+	u->pull = NULL;
+	if (image && u->image) {
+		image_unref(image);
+		return;
+	}
+	u->image = image;
+	if (!image)
+		log_warn("image of container %s of task %s: %s", u->name, u->task->arn, why);
+}
+
+void input_hold_image(struct unit *u)
+{
+	const struct tasks_options *o = &u->task->all->o;
+	const char *name = docs_str(u->def, "image");
+	struct image_reference ref;
+	struct image_pull *p;
+
+	if (u->image || u->pull || !*u->digest ||
+	    image_reference_parse(str_from(name ? name : ""), o->registries, &ref, NULL) < 0)
+		return;
+	snprintf(ref.digest, sizeof(ref.digest), "%s", u->digest);
+	p = image_pull_start(o->images, &ref, IMAGE_PULL_NEVER, NULL, on_held, u);
+	if (!u->image)
+		u->pull = p;
+}

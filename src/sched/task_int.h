@@ -110,6 +110,7 @@ struct unit {
 	size_t secret_count, env_file_count;
 	char *auth; /* repository credentials: a JSON text */
 
+	int64_t op_due_ns; /* by then the spawner has answered */
 	int stop_signal;
 	int signal_sent;     /* 0, the stop signal, SIGKILL */
 	int64_t kill_due_ns; /* next step of stopping */
@@ -172,7 +173,6 @@ struct tasks {
 	struct map by_arn, by_sandbox; /* struct task */
 	struct list live, stopped;     /* stopped: oldest first */
 	struct loop_timer drop;
-	bool adopted; /* the spawner has told all that it found */
 	struct http_server *server;
 	struct tails *tails;
 	struct tasks_host host;
@@ -244,6 +244,8 @@ bool depend_stop(const struct unit *u);
 
 void input_start(struct task *t);
 void input_images(struct task *t);
+/* Of a container that was taken over: hold its image again, so that its layers stay. */
+void input_hold_image(struct unit *u);
 void input_wipe(struct unit *u);
 
 /* ---- spec.c and its parts: pure ---- */

@@ -15,6 +15,7 @@
 #define STOP_TIMEOUT_S 30
 #define KILL_TIMEOUT_NS 10000000000 /* between SIGKILL and giving up */
 #define RESTART_PERIOD_S 300
+#define ANSWER_TIMEOUT_NS (INT64_C(180) * 1000000000)
 
 /* So that whoever finds a container knows whose it is, and which of its attempts. */
 void unit_set_id(struct unit *u)
@@ -181,6 +182,7 @@ static bool make(struct unit *u)
 		unit_fail(u, "CannotCreateContainerError", e.msg);
 	} else {
 		u->phase = UNIT_MAKING;
+		u->op_due_ns = loop_now_ns(t->all->o.loop) + ANSWER_TIMEOUT_NS;
 		u->stop_signal = spec_signal(in.image->stop_signal);
 		t->ops++;
 		spawn_container_make(t->all->o.spawn, &spec, on_made, u);
@@ -223,6 +225,7 @@ static bool start(struct unit *u)
 	case DEPEND_MET: break;
 	}
 	u->phase = UNIT_STARTING;
+	u->op_due_ns = loop_now_ns(u->task->all->o.loop) + ANSWER_TIMEOUT_NS;
 	u->task->ops++;
 	spawn_container_start(u->task->all->o.spawn, u->id, on_started, u);
 	return false;
@@ -306,6 +309,24 @@ void unit_exited(struct unit *u, const struct container_facts *f)
 	}
 }
 
+/* Whatever the runtime does, nobody waits for it for ever. */
+static void await_answer(struct unit *u)
+{
+	const char *launch = docs_str(u->task->base, "launchType");
+	char why[80];
+
+	if (u->op_due_ns > loop_now_ns(u->task->all->o.loop)) {
+		task_due(u->task, u->op_due_ns);
+		return;
+	}
+	snprintf(why, sizeof(why), "Could not transition to %s; timed out after waiting 3m0s",
+	    u->phase == UNIT_MAKING ? "created" : "started");
+	unit_fail(u,
+	    launch && !strcmp(launch, "FARGATE") ? "ContainerRuntimeTimeoutError"
+						 : "DockerTimeoutError",
+	    why);
+}
+
 bool unit_look(struct unit *u)
 {
 	switch (u->phase) {
@@ -317,8 +338,10 @@ bool unit_look(struct unit *u)
 	case UNIT_RUNNING: health_look(u); return false;
 	case UNIT_REPLACING: return replace(u);
 	case UNIT_ENDED: (void)log_read(u); return false;
-	default: return false;
+	case UNIT_MAKING:
+	case UNIT_STARTING: await_answer(u); return u->phase == UNIT_ENDED;
 	}
+	return false;
 }
 
 /* ---- stopping it ---- */
@@ -382,7 +405,7 @@ bool unit_stop_look(struct unit *u)
 		return false;
 	case UNIT_REPLACING: u->phase = UNIT_ENDED; return false;
 	case UNIT_MAKING:
-	case UNIT_STARTING: return false;
+	case UNIT_STARTING: await_answer(u); return false;
 	case UNIT_ENDED: break;
 	}
 	return log_read(u);

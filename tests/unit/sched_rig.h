@@ -233,6 +233,7 @@ static const struct container_handler *spawn_handler;
 static void *spawn_ctx;
 static char trace[8192];
 static int sandbox_result, make_result, start_result, exec_result;
+static bool make_hangs;          /* the next one is never answered */
 static int exec_exit;            /* of checks; -1: they hang */
 static const char *ignores_term; /* name of a container that does not mind */
 static struct tasks *rig;        /* core */
@@ -398,6 +399,10 @@ static void do_make(struct event *ev)
 		c->log = memfd_create("log", 0);
 		fakes[fake_count++] = *c;
 		made_total++;
+	}
+	if (make_hangs) {
+		grave[grave_count++] = ev->b;
+		return;
 	}
 	back = event_add(answer_net_now, ev->ctx);
 	back->a = ev->a;
@@ -1008,6 +1013,7 @@ static int rig_setup(void **state)
 	memset(execs, 0, sizeof(execs));
 	store_result = sandbox_result = make_result = start_result = exec_result = log_result = 0;
 	exec_exit = 0;
+	make_hangs = false;
 	image_refs = 0;
 	booked = 0;
 	store_commits = made_total = 0;

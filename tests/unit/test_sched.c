@@ -182,6 +182,18 @@ static void test_no_container(void **state)
 	assert_failed("CannotCreateContainerError: no room");
 }
 
+static void test_runtime_hangs(void **state)
+{
+	(void)state;
+	make_hangs = true;
+	rig_begin(ONE, "");
+	rig_pass(179000);
+	assert_string_equal(rig_status(), "ACTIVATING");
+	rig_pass(2000);
+	assert_failed("DockerTimeoutError: Could not transition to created; timed out after "
+		      "waiting 3m0s");
+}
+
 static void test_no_command(void **state)
 {
 	(void)state;
@@ -678,6 +690,7 @@ static void test_health_of_adopted(void **state)
 	rig_open();
 	rig_pass(1);
 	assert_string_equal(docs_str(rig_container("web"), "healthStatus"), "HEALTHY");
+	assert_int_equal(image_refs, 1); /* its layers stay */
 	exec_exit = 1;
 	rig_pass(21000);
 	assert_string_equal(docs_str(rig_container("web"), "healthStatus"), "UNHEALTHY");
@@ -835,16 +848,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {T(test_runs), T(test_record_first), T(test_record_fails),
 	    T(test_record_later), T(test_essential_exits), T(test_oom), T(test_no_image),
-	    T(test_no_sandbox), T(test_no_container), T(test_no_command), T(test_no_secret),
-	    T(test_no_user), T(test_no_group), T(test_kill_after_timeout), T(test_stop_signal),
-	    T(test_stop_order), T(test_stop_any_time), T(test_complete), T(test_success),
-	    T(test_no_success), T(test_start_timeout), T(test_healthy), T(test_unhealthy),
-	    T(test_check_hangs), T(test_start_period), T(test_restart), T(test_no_restart),
-	    T(test_log), T(test_log_full), T(test_kill_starting), T(test_kill_stopping),
-	    T(test_kill_exit), T(test_kill_restarting), T(test_machine_restarts),
-	    T(test_machine_restarts_disk), T(test_orphans), T(test_health_of_adopted),
-	    T(test_kept_for_an_hour), T(test_quiet), T(test_update), T(test_lacks), T(test_network),
-	    T(test_metadata)};
+	    T(test_no_sandbox), T(test_no_container), T(test_runtime_hangs), T(test_no_command),
+	    T(test_no_secret), T(test_no_user), T(test_no_group), T(test_kill_after_timeout),
+	    T(test_stop_signal), T(test_stop_order), T(test_stop_any_time), T(test_complete),
+	    T(test_success), T(test_no_success), T(test_start_timeout), T(test_healthy),
+	    T(test_unhealthy), T(test_check_hangs), T(test_start_period), T(test_restart),
+	    T(test_no_restart), T(test_log), T(test_log_full), T(test_kill_starting),
+	    T(test_kill_stopping), T(test_kill_exit), T(test_kill_restarting),
+	    T(test_machine_restarts), T(test_machine_restarts_disk), T(test_orphans),
+	    T(test_health_of_adopted), T(test_kept_for_an_hour), T(test_quiet), T(test_update),
+	    T(test_lacks), T(test_network), T(test_metadata)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,17 +20,31 @@ struct image; /* one image for one platform: manifest, config, layers; reference
 #define IMAGE_DIGEST_SIZE 72 /* "sha256:" and 64 hex digits, NUL */
 #define IMAGE_LAYERS_MAX 127
 
+/* Whose part of our own registry, "ACCOUNT.REGION", when the host does not say. */
+#define IMAGE_REALM_DEFAULT "123456789012.us-east-1"
+
 struct image_reference {
 	char registry[256];   /* "docker.io", "127.0.0.1:5000"; "" for our own */
+	char realm[64];       /* of our own registry: IMAGE_REALM_DEFAULT or what the host says */
 	char repository[256]; /* "library/busybox" */
 	char tag[129];        /* "" with a digest alone */
 	char digest[IMAGE_DIGEST_SIZE];
 };
 
-/* Docker's rules: docker.io, library/, :latest are filled in. own: hosts that mean our registry. */
+/* Docker's rules: docker.io, library/, :latest are filled in. own: hosts that mean our registry,
+ * with NULL at the end, or NULL; ACCOUNT.dkr.ecr.REGION.amazonaws.com and .localhost[:PORT] mean it
+ * too. 0 or -EINVAL. */
 int image_reference_parse(
     struct str text, const char *const *own, struct image_reference *ret, struct err *e);
+/* Our own is written as ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME. */
 void image_reference_format(const struct image_reference *r, char out[IMAGE_REFERENCE_MAX]);
+/* "ACCOUNT.REGION" for such a host, with or without port; false if it is none. */
+bool image_realm_of_host(struct str host, char ret_realm[64]);
+
+/* Whether these are what the distribution API calls a name, a tag, a digest. */
+bool image_name_ok(struct str name);
+bool image_tag_ok(struct str tag);
+bool image_digest_ok(struct str digest);
 
 struct images_options {
 	struct loop *loop;
@@ -84,6 +98,10 @@ struct image_pull *image_pull_start(struct images *i, const struct image_referen
     void (*done)(void *ctx, struct image *image, const char *code, const char *why), void *ctx);
 void image_pull_cancel(struct image_pull *p); /* done will not be called */
 void image_pull_progress(const struct image_pull *p, struct image_progress *ret);
+
+/* Asked before a layer that no image needs is removed: does something that runs need it? */
+void images_set_in_use(
+    struct images *i, bool (*in_use)(void *ctx, const uint8_t diff_id[WIRE_HASH_SIZE]), void *ctx);
 
 /* The rest (archives, listing, tagging, removal, the distribution API) is declared by this room as
  * it is built. */

@@ -123,6 +123,12 @@ int stream_finish(struct stream *s, uint8_t ret_hash[WIRE_HASH_SIZE])
 	do
 		n = stream_read(s, &data);
 	while (n > 0);
+	/* Padding behind the compressed data is read too: who writes the pipe must not see it
+	 * closed. */
+	while (n == 0 && fill(s->in, s, &data) > 0)
+		;
+	if (n == 0 && s->error)
+		n = s->error;
 	if (n == 0)
 		check(EVP_DigestFinal_ex(s->hash, ret_hash, NULL) == 1);
 	return (int)n;

@@ -1,0 +1,534 @@
+/*
+ * HTTP with a registry by libcurl, one request at a time and thread: tokens, redirects, broken
+ * connections. See remote.h.
+ */
+#include "image/remote.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#define REDIRECTS_MAX 5
+#define TRIES_MAX 5     /* of a blob, each of which has brought something */
+#define TOKEN_MAX 16384 /* characters */
+#define CONNECT_S 15L
+#define STALL_NS (30 * INT64_C(1000000000))
+#define URL_MAX 4096
+
+static const char accepted[] = "Accept: " MEDIA_OCI_INDEX ", " MEDIA_OCI_MANIFEST
+			       ", " MEDIA_DOCKER_LIST ", " MEDIA_DOCKER_MANIFEST;
+
+struct remote {
+	char *base, *repository, *username, *password;
+	pthread_mutex_t lock;
+	char *authorization; /* header; NULL: none yet */
+};
+
+/* One request and what came of it. */
+struct exchange {
+	struct remote *remote;
+	const bool *cancel;
+	CURL *curl;
+	long status;
+	char location[URL_MAX], media_type[MEDIA_TYPE_SIZE];
+	struct challenge challenge;
+	bool challenged;
+	int64_t heard_ns;
+	bool stalled;
+	/* the body */
+	struct buf *text; /* of answers that are kept, up to `most` bytes */
+	size_t most;
+	int (*put)(void *ctx, const void *data, size_t len);
+	void *ctx;
+	uint64_t skip; /* bytes at the start that put() had before */
+	uint64_t left; /* bytes that put() may still get */
+	int error;     /* of put(), or our own */
+};
+
+void pull_failure_set(struct pull_failure *f, const char *code, const char *format, ...)
+{
+	va_list args;
+
+	snprintf(f->code, sizeof(f->code), "%s", code);
+	va_start(args, format);
+	vsnprintf(f->text, sizeof(f->text), format, args);
+	va_end(args);
+	/* Words of strangers: one line of what can be printed. */
+	for (char *c = f->text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 127)
+			*c = ' ';
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static bool cancelled(const struct exchange *x)
+{
+	return __atomic_load_n(x->cancel, __ATOMIC_RELAXED);
+}
+
+/* ---- life ---- */
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+
+static void start_curl(void)
+{
+	check(curl_global_init(CURL_GLOBAL_DEFAULT) == 0);
+}
+
+struct remote *remote_new(const struct remote_options *o)
+{
+	struct remote *r = xcalloc(1, sizeof(*r));
+
+	pthread_once(&curl_once, start_curl);
+	r->base = xstrdup(o->base);
+	r->repository = xstrdup(o->repository);
+	r->username = xstrdup(o->username ? o->username : "");
+	r->password = xstrdup(o->password ? o->password : "");
+	pthread_mutex_init(&r->lock, NULL);
+	return r;
+}
+
+void remote_free(struct remote *r)
+{
+	if (!r)
+		return;
+	explicit_bzero(r->password, strlen(r->password));
+	if (r->authorization)
+		explicit_bzero(r->authorization, strlen(r->authorization));
+	free(r->base);
+	free(r->repository);
+	free(r->username);
+	free(r->password);
+	free(r->authorization);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}
+
+bool remote_is_loopback(struct str host)
+{
+	struct str name = host;
+	const char *colon;
+
+	if (str_has_prefix(host, "[::1]"))
+		return host.len == 5 || host.ptr[5] == ':';
+	colon = host.len ? memchr(host.ptr, ':', host.len) : NULL;
+	if (colon)
+		name.len = (size_t)(colon - host.ptr);
+	if (str_is(name, "localhost") || str_has_suffix(name, ".localhost"))
+		return true;
+	if (!str_has_prefix(name, "127."))
+		return false;
+	for (size_t i = 0; i < name.len; i++)
+		if ((name.ptr[i] < '0' || name.ptr[i] > '9') && name.ptr[i] != '.')
+			return false;
+	return true;
+}
+
+/* ---- callbacks of curl ---- */
+
+static size_t on_header(char *data, size_t size, size_t count, void *ctx)
+{
+	struct exchange *x = ctx;
+	struct str line = {data, size * count}, name = str_cut(&line, ':');
+
+	if (!line.ptr)
+		return size * count;
+	while (line.len && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == '\r'))
+		line.len--;
+	line = str_trim(line);
+	if (str_eq_nocase(name, STR("location")) && line.len < sizeof(x->location))
+		snprintf(x->location, sizeof(x->location), "%.*s", STR_FMT(line));
+	if (str_eq_nocase(name, STR("content-type"))) {
+		struct str type = str_trim(str_cut(&line, ';'));
+
+		if (type.len < sizeof(x->media_type))
+			snprintf(x->media_type, sizeof(x->media_type), "%.*s", STR_FMT(type));
+	}
+	/* Bearer is the better one where both are offered. */
+	if (str_eq_nocase(name, STR("www-authenticate")) && !(x->challenged && x->challenge.bearer))
+		x->challenged |= challenge_parse(line, &x->challenge);
+	return size * count;
+}
+
+static size_t take_text(struct exchange *x, const char *data, size_t len)
+{
+	if (buf_len(x->text) + len > x->most) {
+		x->error = -EFBIG;
+		return 0;
+	}
+	buf_append(x->text, data, len);
+	return len;
+}
+
+static size_t on_data(char *data, size_t size, size_t count, void *ctx)
+{
+	struct exchange *x = ctx;
+	size_t len = size * count, whole = len;
+
+	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &x->status);
+	if (x->put && (x->status == 200 || x->status == 206)) {
+		/* 200 to a question for a part: all again from the start. */
+		size_t had = x->status == 200 ? (size_t)min_size(len, x->skip) : 0;
+
+		x->skip -= had;
+		data += had;
+		len -= had;
+		if (len > x->left)
+			x->error = -EMSGSIZE;
+		else if (len)
+			x->error = x->put(x->ctx, data, len);
+		if (x->error)
+			return 0;
+		x->left -= len;
+	} else if (x->text && !x->put) {
+		whole = take_text(x, data, len);
+	}
+	x->heard_ns = now_ns();
+	return whole;
+}
+
+static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+	struct exchange *x = ctx;
+
+	(void)a;
+	(void)b;
+	(void)c;
+	(void)d;
+	x->stalled = now_ns() - x->heard_ns > STALL_NS;
+	return x->stalled || cancelled(x);
+}
+
+/* ---- one request ---- */
+
+static void set_options(struct exchange *x, const char *url, struct curl_slist *headers)
+{
+	CURL *c = x->curl;
+
+	curl_easy_setopt(c, CURLOPT_URL, url);
+	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
+	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(c, CURLOPT_NETRC, 0L);
+	curl_easy_setopt(c, CURLOPT_PROXY, "");
+	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 512L * 1024);
+	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(c, CURLOPT_USERAGENT, "mayfly/" MAYFLY_VERSION);
+	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(c, CURLOPT_HEADERDATA, x);
+	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
+	curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
+	curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);
+	if (x->put && x->skip)
+		curl_easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)x->skip);
+	else
+		curl_easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)0);
+}
+
+/* GET once. curl's verdict; x->status says the rest. */
+static CURLcode get(struct exchange *x, const char *url, const char *authorization)
+{
+	struct curl_slist *headers = NULL;
+	CURLcode r;
+
+	x->status = 0;
+	x->location[0] = x->media_type[0] = '\0';
+	x->challenged = false;
+	x->challenge = (struct challenge){0};
+	x->heard_ns = now_ns();
+	if (!x->put)
+		headers = curl_slist_append(headers, accepted);
+	if (authorization)
+		headers = curl_slist_append(headers, authorization);
+	set_options(x, url, headers);
+	r = curl_easy_perform(x->curl);
+	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &x->status);
+	curl_slist_free_all(headers);
+	return r;
+}
+
+static bool is_redirect(long status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* Where the answer sends us, with url as what it is relative to. Never from TLS to plain text. */
+static int follow(const struct exchange *x, char url[URL_MAX])
+{
+	bool tls = strncmp(url, "https://", 8) == 0;
+	char *text = NULL;
+	CURLU *u = curl_url();
+	int r = -EPROTO;
+
+	if (u && curl_url_set(u, CURLUPART_URL, url, 0) == 0 && x->location[0] &&
+	    curl_url_set(u, CURLUPART_URL, x->location, 0) == 0 &&
+	    curl_url_get(u, CURLUPART_URL, &text, 0) == 0 && strlen(text) < URL_MAX &&
+	    (strncmp(text, "https://", 8) == 0 || (!tls && strncmp(text, "http://", 7) == 0))) {
+		memcpy(url, text, strlen(text) + 1);
+		r = 0;
+	}
+	curl_free(text);
+	curl_url_cleanup(u);
+	return r;
+}
+
+static bool same_origin(const char *a, const char *b)
+{
+	const char *ha = strstr(a, "://"), *hb = strstr(b, "://");
+	size_t na = ha ? (size_t)(ha - a) + 3 + strcspn(ha + 3, "/?#") : 0;
+	size_t nb = hb ? (size_t)(hb - b) + 3 + strcspn(hb + 3, "/?#") : 0;
+
+	return na && na == nb && strncasecmp(a, b, na) == 0;
+}
+
+/* GET, redirects followed; the credentials stay with the host that they are for. */
+static CURLcode get_following(struct exchange *x, const char *first, const char *authorization)
+{
+	char url[URL_MAX];
+	CURLcode r;
+
+	snprintf(url, sizeof(url), "%s", first);
+	for (int i = 0; i <= REDIRECTS_MAX; i++) {
+		r = get(x, url, same_origin(first, url) ? authorization : NULL);
+		if (r != CURLE_OK || !is_redirect(x->status))
+			return r;
+		if (x->text)
+			buf_clear(x->text);
+		if (follow(x, url) < 0)
+			break;
+	}
+	x->error = -ELOOP;
+	return CURLE_TOO_MANY_REDIRECTS;
+}
+
+/* ---- who we are ---- */
+
+static char *basic_header(const struct remote *r)
+{
+	_cleanup_free_ char *pair = xasprintf("%s:%s", r->username, r->password);
+	_cleanup_free_ char *coded = xmalloc(BASE64_ENCODED_SIZE(strlen(pair)));
+
+	base64_encode(pair, strlen(pair), coded);
+	return xasprintf("Authorization: Basic %s", coded);
+}
+
+static char *token_of(struct str text)
+{
+	json_t *root = json_loadb(text.ptr, text.len, 0, NULL);
+	const char *token = json_string_value(json_object_get(root, "token"));
+	char *header = NULL;
+
+	if (!token || !token[0])
+		token = json_string_value(json_object_get(root, "access_token"));
+	if (token && token[0] && strlen(token) <= TOKEN_MAX && !strpbrk(token, "\r\n"))
+		header = xasprintf("Authorization: Bearer %s", token);
+	json_decref(root);
+	return header;
+}
+
+/* Tokens are asked for over TLS, or where the registry itself speaks without. */
+static bool realm_allowed(const struct remote *r, const char *realm)
+{
+	if (strncmp(realm, "https://", 8) == 0)
+		return true;
+	return strncmp(realm, "http://", 7) == 0 && strncmp(r->base, "http://", 7) == 0;
+}
+
+static char *fetch_token(struct remote *r, const struct challenge *c, const bool *cancel)
+{
+	struct buf text = BUF_INIT;
+	struct exchange x = {
+	    .remote = r, .cancel = cancel, .curl = curl_easy_init(), .text = &text, .most = 65536};
+	_cleanup_free_ char *basic = r->username[0] ? basic_header(r) : NULL;
+	_cleanup_free_ char *service = xmalloc(3 * strlen(c->service) + 1), *url = NULL;
+	char *header = NULL;
+
+	url_encode(str_from(c->service), false, service);
+	url = xasprintf("%s%cservice=%s&scope=repository:%s:pull", c->realm,
+	    strchr(c->realm, '?') ? '&' : '?', service, r->repository);
+	if (x.curl && strlen(url) < URL_MAX && realm_allowed(r, c->realm) &&
+	    get_following(&x, url, basic) == CURLE_OK && x.status == 200)
+		header = token_of(buf_str(&text));
+	curl_easy_cleanup(x.curl);
+	buf_done(&text);
+	return header;
+}
+
+static char *current_authorization(struct remote *r)
+{
+	char *copy;
+
+	pthread_mutex_lock(&r->lock);
+	copy = r->authorization ? xstrdup(r->authorization) : NULL;
+	pthread_mutex_unlock(&r->lock);
+	return copy;
+}
+
+/* After a 401: another header to try, or NULL. used: what was refused, or NULL. */
+static char *authorize(struct exchange *x, const char *used)
+{
+	struct remote *r = x->remote;
+	char *header = NULL, *now = current_authorization(r);
+
+	if (now && (!used || strcmp(now, used) != 0))
+		return now; /* another thread was quicker */
+	free(now);
+	if (!x->challenged)
+		return NULL;
+	if (x->challenge.bearer)
+		header = fetch_token(r, &x->challenge, x->cancel);
+	else if (r->username[0] && !used)
+		header = basic_header(r);
+	if (!header)
+		return NULL;
+	pthread_mutex_lock(&r->lock);
+	free(r->authorization);
+	r->authorization = xstrdup(header);
+	pthread_mutex_unlock(&r->lock);
+	return header;
+}
+
+static CURLcode get_authorized(struct exchange *x, const char *url)
+{
+	_cleanup_free_ char *header = current_authorization(x->remote);
+	CURLcode r = get_following(x, url, header);
+	char *another;
+
+	if (r != CURLE_OK || x->status != 401)
+		return r;
+	another = authorize(x, header);
+	if (!another)
+		return r;
+	free(header);
+	header = another;
+	if (x->text)
+		buf_clear(x->text);
+	return get_following(x, url, header);
+}
+
+/* ---- what went wrong, in words ---- */
+
+static int say(struct pull_failure *f, const struct exchange *x, CURLcode r, const char *what)
+{
+	const char *host = strstr(x->remote->base, "://") + 3;
+
+	if (cancelled(x)) {
+		pull_failure_set(f, PULL_ERROR, "the pull was given up");
+		return -ECANCELED;
+	}
+	if (x->stalled) {
+		pull_failure_set(f, PULL_ERROR, "%s sent nothing for 30 s (%s)", host, what);
+		return -ETIMEDOUT;
+	}
+	if (x->error == -EMSGSIZE || x->error == -EFBIG)
+		pull_failure_set(f, PULL_ERROR, "%s sent more of %s than it may", host, what);
+	else if (x->error == -ELOOP)
+		pull_failure_set(f, PULL_ERROR,
+		    "%s sends us in circles, or from TLS to plain text (%s)", host, what);
+	else if (r != CURLE_OK)
+		pull_failure_set(f, PULL_ERROR, "%s: %s (%s)", host, curl_easy_strerror(r), what);
+	else if (x->status == 401 || x->status == 403)
+		pull_failure_set(f, PULL_AUTH_ERROR,
+		    "pull access denied for %s at %s, or it does not exist: check the credentials",
+		    x->remote->repository, host);
+	else if (x->status == 404)
+		pull_failure_set(
+		    f, PULL_ERROR, "%s/%s: %s not found", host, x->remote->repository, what);
+	else
+		pull_failure_set(f, PULL_ERROR, "%s answered %ld for %s", host, x->status, what);
+	return x->error ? x->error : -EIO;
+}
+
+/* ---- manifests and blobs ---- */
+
+int remote_manifest(struct remote *r, const char *reference, const bool *cancel, struct buf *ret,
+    char media_type[MEDIA_TYPE_SIZE], struct pull_failure *f)
+{
+	struct exchange x = {.remote = r,
+	    .cancel = cancel,
+	    .curl = curl_easy_init(),
+	    .text = ret,
+	    .most = MANIFEST_MAX};
+	char url[URL_MAX], what[160];
+	CURLcode c = CURLE_FAILED_INIT;
+	int result = 0;
+
+	snprintf(url, sizeof(url), "%s/v2/%s/manifests/%s", r->base, r->repository, reference);
+	snprintf(what, sizeof(what), "manifest %s", reference);
+	if (x.curl)
+		c = get_authorized(&x, url);
+	if (c != CURLE_OK || x.status != 200)
+		result = say(f, &x, c, what);
+	/* Nothing but a wrong login is about more than this manifest. */
+	if (result < 0 && x.status && strcmp(f->code, PULL_AUTH_ERROR) != 0)
+		snprintf(f->code, sizeof(f->code), PULL_MANIFEST_ERROR);
+	memcpy(media_type, x.media_type, MEDIA_TYPE_SIZE);
+	curl_easy_cleanup(x.curl);
+	return result;
+}
+
+/* Worth another try: the connection broke, or the registry has a bad moment. */
+static bool may_pass(const struct exchange *x, CURLcode r)
+{
+	if (x->error || x->stalled || cancelled(x))
+		return false;
+	if (r == CURLE_OK)
+		return x->status == 429 || x->status >= 500 || x->status == 200 || x->status == 206;
+	return r == CURLE_PARTIAL_FILE || r == CURLE_RECV_ERROR || r == CURLE_SEND_ERROR ||
+	       r == CURLE_GOT_NOTHING || r == CURLE_COULDNT_CONNECT;
+}
+
+static void pause_before(int attempt)
+{
+	const struct timespec t = {attempt > 3 ? 2 : 0, attempt > 3 ? 0 : attempt * 250000000L};
+
+	nanosleep(&t, NULL);
+}
+
+int remote_blob(struct remote *r, const struct descriptor *d, const bool *cancel,
+    int (*put)(void *ctx, const void *data, size_t len), void *ctx, struct pull_failure *f)
+{
+	struct exchange x = {.remote = r,
+	    .cancel = cancel,
+	    .curl = curl_easy_init(),
+	    .put = put,
+	    .ctx = ctx,
+	    .left = d->size};
+	char url[URL_MAX];
+	CURLcode c = CURLE_FAILED_INIT;
+	int result = 0;
+
+	snprintf(url, sizeof(url), "%s/v2/%s/blobs/%s", r->base, r->repository, d->digest);
+	for (int attempt = 0; x.curl && attempt < TRIES_MAX; attempt++) {
+		if (attempt)
+			pause_before(attempt);
+		x.skip = d->size - x.left;
+		c = get_authorized(&x, url);
+		if (c == CURLE_OK && (x.status == 200 || x.status == 206) && !x.left)
+			break;
+		if (!may_pass(&x, c))
+			break;
+	}
+	if (c == CURLE_OK && (x.status == 200 || x.status == 206) && x.left && !x.error) {
+		pull_failure_set(f, PULL_ERROR,
+		    "%s: %s has %" PRIu64 " bytes less than the manifest says",
+		    strstr(r->base, "://") + 3, d->digest, x.left);
+		result = -EPROTO;
+	} else if (c != CURLE_OK || (x.status != 200 && x.status != 206)) {
+		result = say(f, &x, c, d->digest);
+	}
+	curl_easy_cleanup(x.curl);
+	return result;
+}

@@ -91,7 +91,7 @@ int fail(struct err *e, int code, const char *fmt, ...) _printf_(3, 4);
 /* The same for text of any length. */
 int call_fail(struct call *c, struct err *e, int code, const char *fmt, ...) _printf_(4, 5);
 /* Another member of the error's body ("Reason") or, where the model says so, a header
- * ("retryAfterSeconds"). name is not copied; text is. At most eight. */
+ * ("retryAfterSeconds"). name is not copied; text is. A list's text is JSON. At most eight. */
 void call_error_member(struct call *c, const char *name, const char *text);
 
 /* Copies for members of `out`, in the request's arena. call_str(NULL) is NULL. */

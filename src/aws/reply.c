@@ -316,11 +316,17 @@ static bool in_header(const struct aws_fault *f, const char *name)
 static void json_members(struct buf *b, const struct aws_request *q, const struct aws_fault *f)
 {
 	for (size_t i = 0; i < q->error_member_count; i++) {
+		const struct aws_field *field = error_field(f->error, q->error_members[i].name);
+		struct str text = str_from(q->error_members[i].value);
+
 		if (in_header(f, q->error_members[i].name))
 			continue;
 		buf_json_string(b, str_from(q->error_members[i].name));
 		buf_putc(b, ':');
-		buf_json_string(b, str_from(q->error_members[i].value));
+		if (field && field->shape->type == AWS_LIST)
+			buf_append_str(b, text);
+		else
+			buf_json_string(b, text);
 		buf_putc(b, ',');
 	}
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "box/box.h"
+#include "gen/ecs.h"
 #include "gen/iam.h"
 #include "gen/lambda.h"
 #include "gen/logs.h"
@@ -25,6 +26,7 @@
 #include "invoke/invoke.h"
 #include "logs/logs.h"
 #include "meter/meter.h"
+#include "service/ecs/ecs.h"
 #include "service/iam/iam.h"
 #include "service/lambda/lambda.h"
 #include "service/lambda/target.h"
@@ -277,6 +279,17 @@ static int open_secrets(struct core *c, struct err *e)
 	return 0;
 }
 
+static int open_ecs(struct core *c, struct err *e)
+{
+	const struct ecs_options o = {.loop = c->loop, .store = c->store, .auth = c->auth};
+
+	c->ecs = ecs_open(&o, e);
+	if (!c->ecs)
+		return -EIO;
+	aws_service_add(c->aws, &ecs_service, c->ecs);
+	return 0;
+}
+
 /* The address that clients use: of the first listener. */
 static int find_url(struct core *c, struct err *e)
 {
@@ -342,6 +355,8 @@ int core_open(struct core *c, struct err *e)
 		r = open_services(c, e);
 	if (r == 0)
 		r = open_secrets(c, e);
+	if (r == 0)
+		r = open_ecs(c, e);
 	if (r == 0)
 		r = open_sources(c, e);
 	if (r == 0)

@@ -18,6 +18,7 @@ struct core {
 	struct invoke *invoke;
 	struct queues *queues;
 	struct sqs *sqs;
+	struct ecs *ecs;
 	struct ssm *ssm;
 	struct secretsmanager *secretsmanager;
 	struct targets *targets;

@@ -1,0 +1,127 @@
+/* Task scale-in protection. Only tasks of services can be protected, as on AWS; until there are
+ * services every task that is asked about is a failure TASK_NOT_VALID. Loop thread. */
+#include "base/time.h"
+#include "service/ecs/ecs_int.h"
+
+#define UPDATE_MAX 10
+#define MINUTES_MAX 2880
+#define MINUTES_DEFAULT 120
+
+static bool of_service(const json_t *task)
+{
+	const char *group = docs_str(task, "group");
+
+	return group && str_has_prefix(str_from(group), "service:");
+}
+
+/* Protection that has not expired. */
+static json_t *show(const json_t *task)
+{
+	const json_t *p = json_object_get(task, "protection");
+	bool on = p && ecs_json_ms(p, "expirationDate") > time_wall_ms();
+	json_t *shown =
+	    json_pack("{s:s, s:b}", "taskArn", docs_str(task, "taskArn"), "protectionEnabled", on);
+
+	if (on)
+		json_object_set(shown, "expirationDate", json_object_get(p, "expirationDate"));
+	return shown;
+}
+
+/* data: {"arns", "failures"} */
+static int answer(struct call *c, json_t *data, struct err *e)
+{
+	json_t *answer = json_pack("{s:[]}", "protectedTasks"), *arn;
+	size_t i;
+
+	json_array_foreach(json_object_get(data, "arns"), i, arn)
+	{
+		const json_t *task = tasks_get(ecs_of(c)->tasks, json_string_value(arn));
+
+		if (task)
+			json_array_append_new(
+			    json_object_get(answer, "protectedTasks"), show(task));
+	}
+	json_object_set(answer, "failures", json_object_get(data, "failures"));
+	return ecs_answer(c, answer, e);
+}
+
+static void sort_out(struct call *c, const char *cluster, const char *id, json_t *data)
+{
+	const json_t *task = ecs_task_get(c, cluster, id);
+	const char *arn = str_has_prefix(str_from(id), "arn:") ? id : ecs_task_arn(c, cluster, id);
+
+	if (task && of_service(task))
+		json_array_append(json_object_get(data, "arns"), json_object_get(task, "taskArn"));
+	else
+		json_array_append_new(json_object_get(data, "failures"),
+		    ecs_json_failure(arn, task ? "TASK_NOT_VALID" : "MISSING"));
+}
+
+static bool gather(void *ctx, const json_t *task)
+{
+	if (of_service(task) && strcmp(docs_str(task, "lastStatus"), "STOPPED") != 0)
+		json_array_append(ctx, json_object_get(task, "taskArn"));
+	return true;
+}
+
+int ecs_get_task_protection(struct call *c, const struct ecs_get_task_protection_in *in,
+    _unused_ struct ecs_get_task_protection_out *out, struct err *e)
+{
+	_cleanup_json_ json_t *cluster = NULL,
+			      *data = json_pack("{s:[], s:[]}", "arns", "failures");
+	const char *name;
+	int r = ecs_cluster_find(c, in->cluster, &cluster, e);
+
+	if (r < 0)
+		return r;
+	name = ecs_cluster_name(cluster);
+	if (in->tasks && in->tasks->count > IDS_MAX)
+		return fail(e, ECS_INVALID_PARAMETER_EXCEPTION, "Tasks can have at most %d items.",
+		    IDS_MAX);
+	for (size_t i = 0; in->tasks && i < in->tasks->count; i++)
+		sort_out(c, name, in->tasks->items[i], data);
+	if (!in->tasks || !in->tasks->count)
+		tasks_walk(ecs_of(c)->tasks, ecs_task_arn(c, name, ""), gather,
+		    json_object_get(data, "arns"));
+	return answer(c, data, e);
+}
+
+static json_t *protection_of(const struct ecs_update_task_protection_in *in)
+{
+	int64_t minutes = in->expires_in_minutes ? *in->expires_in_minutes : MINUTES_DEFAULT;
+
+	if (!*in->protection_enabled)
+		return json_pack("{s:{}}", "protection");
+	return json_pack("{s:{s:o}}", "protection", "expirationDate",
+	    ecs_json_time(time_wall_ms() + minutes * 60000));
+}
+
+int ecs_update_task_protection(struct call *c, const struct ecs_update_task_protection_in *in,
+    _unused_ struct ecs_update_task_protection_out *out, struct err *e)
+{
+	_cleanup_json_ json_t *cluster = NULL;
+	const int64_t *minutes = in->expires_in_minutes;
+	json_t *data, *arn;
+	struct ecs_wait *w;
+	size_t i;
+	int r = ecs_cluster_find(c, in->cluster, &cluster, e);
+
+	if (r < 0)
+		return r;
+	if (!in->tasks->count || in->tasks->count > UPDATE_MAX)
+		return fail(e, ECS_INVALID_PARAMETER_EXCEPTION,
+		    "Tasks must have between 1 and %d items.", UPDATE_MAX);
+	if (minutes && (*minutes < 1 || *minutes > MINUTES_MAX))
+		return fail(e, ECS_INVALID_PARAMETER_EXCEPTION,
+		    "expiresInMinutes must be between 1 and %d.", MINUTES_MAX);
+	data = json_pack("{s:[], s:[]}", "arns", "failures");
+	for (i = 0; i < in->tasks->count; i++)
+		sort_out(c, ecs_cluster_name(cluster), in->tasks->items[i], data);
+	w = ecs_wait_new(c, answer, data);
+	json_array_foreach(json_object_get(data, "arns"), i, arn)
+	{
+		tasks_update(ecs_of(c)->tasks, json_string_value(arn), protection_of(in),
+		    ecs_wait_done, ecs_wait_more(w));
+	}
+	return ecs_wait_return(w, e);
+}

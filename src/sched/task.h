@@ -125,6 +125,13 @@ bool tasks_log(const struct tasks *t, const char *task_arn, const char *name, st
 bool tasks_container_id(
     const struct tasks *t, const char *task_arn, const char *name, char ret_id[CONTAINER_ID_SIZE]);
 
+/* A task with the tag "mayfly:hold" waits before its first container starts, so that somebody can
+ * attach before the first byte of output. Is it made and waits? ret_id is then the spawner's name
+ * of it. */
+bool tasks_held(const struct tasks *t, const char *task_arn, char ret_id[CONTAINER_ID_SIZE]);
+/* Let it start. Harmless when it does not wait. */
+void tasks_release(const struct tasks *t, const char *task_arn);
+
 struct task_stats {
 	uint64_t cpu_ns, memory_bytes, memory_limit_bytes, pids;
 	uint64_t rx_bytes, tx_bytes;

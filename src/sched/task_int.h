@@ -25,6 +25,7 @@
 #include "sched/task.h"
 
 #define TASK_KEEP_MS (3600 * 1000)
+#define TASK_BRIEF_MS 15000 /* of tasks with the tag mayfly:rm */
 #define TASK_LOG_GROUP "/mayfly/tasks"
 #define NEVER INT64_MAX
 
@@ -95,7 +96,8 @@ struct unit {
 	char id[CONTAINER_ID_SIZE];
 	struct place place; /* bridge, none */
 
-	bool started; /* its first instruction ran, in this attempt or before */
+	int64_t held_until_ns; /* made, but not to be started before; 0: not held */
+	bool started;          /* its first instruction ran, in this attempt or before */
 	bool has_exit_code, oom_killed;
 	int exit_code;
 	char *reason;
@@ -172,6 +174,7 @@ struct tasks {
 	struct docs *docs;
 	struct map by_arn, by_sandbox; /* struct task */
 	struct list live, stopped;     /* stopped: oldest first */
+	struct list brief;             /* stopped, oldest first: those that are soon forgotten */
 	struct loop_timer drop;
 	struct http_server *server;
 	struct tails *tails;
@@ -301,6 +304,12 @@ enum health record_task_health(const struct task *t);
 
 void adopt_found(void *ctx, const struct sandbox_spec *sandbox, const struct container_facts *f,
     const struct container_net *net);
+
+/* ---- hold.c ---- */
+
+bool hold_is_brief(const struct task *t); /* forgotten soon after it stopped */
+void hold_begin(struct unit *u);          /* it has been made */
+bool hold_goes_on(const struct unit *u);  /* asks to be asked again */
 
 /* ---- health.c ---- */
 

@@ -293,35 +293,46 @@ static int64_t keep_ms(const struct tasks *all)
 static void set_drop(struct tasks *all)
 {
 	const struct task *t = list_first(&all->stopped, struct task, node);
-	int64_t wait_ms = t ? t->stopped_ms + keep_ms(all) - time_wall_ms() : 0;
+	const struct task *brief = list_first(&all->brief, struct task, node);
+	int64_t due_ms = t ? t->stopped_ms + keep_ms(all) : INT64_MAX, wait_ms;
 
-	if (t)
+	if (brief && brief->stopped_ms + TASK_BRIEF_MS < due_ms)
+		due_ms = brief->stopped_ms + TASK_BRIEF_MS;
+	wait_ms = due_ms - time_wall_ms();
+	if (t || brief)
 		loop_timer_set(
 		    all->o.loop, &all->drop, (wait_ms > 1000 ? wait_ms : 1000) * 1000000);
 	else
 		loop_timer_stop(all->o.loop, &all->drop);
 }
 
-static void on_drop(struct loop_timer *timer)
+static void drop_old(struct tasks *all, struct list *list, int64_t keep, struct docs_change **g)
 {
-	struct tasks *all = container_of(timer, struct tasks, drop);
 	int64_t now = time_wall_ms();
-	struct docs_change *g = NULL;
 	unsigned count = 0;
 
-	list_for_each_safe (n, &all->stopped) {
+	list_for_each_safe (n, list) {
 		struct task *t = list_entry(n, struct task, node);
 
-		if (t->stopped_ms + keep_ms(all) > now || count == 256)
+		if (t->stopped_ms + keep > now || count == 256)
 			break;
 		if (!idle(t))
 			continue;
-		if (!g)
-			g = docs_change_new(all->o.store);
-		docs_delete(g, all->docs, t->arn);
+		if (!*g)
+			*g = docs_change_new(all->o.store);
+		docs_delete(*g, all->docs, t->arn);
 		task_free(t);
 		count++;
 	}
+}
+
+static void on_drop(struct loop_timer *timer)
+{
+	struct tasks *all = container_of(timer, struct tasks, drop);
+	struct docs_change *g = NULL;
+
+	drop_old(all, &all->stopped, keep_ms(all), &g);
+	drop_old(all, &all->brief, TASK_BRIEF_MS, &g);
 	if (g)
 		docs_commit(g, NULL, NULL);
 	set_drop(all);
@@ -329,11 +340,13 @@ static void on_drop(struct loop_timer *timer)
 
 void task_stopped(struct task *t)
 {
+	struct list *list = hold_is_brief(t) ? &t->all->brief : &t->all->stopped;
+
 	if (t->refused)
 		return;
 	list_remove(&t->node);
-	list_push_back(&t->all->stopped, &t->node);
-	if (t->all->stopped.next == &t->node)
+	list_push_back(list, &t->node);
+	if (list->next == &t->node)
 		set_drop(t->all);
 }
 
@@ -359,7 +372,7 @@ static bool load(void *ctx, const char *key, const json_t *doc)
 	t->seen_own = json_deep_copy(json_object_get(doc, "own"));
 	if (t->phase == TASK_STOPPED) {
 		list_remove(&t->node);
-		list_push_back(&all->stopped, &t->node);
+		list_push_back(hold_is_brief(t) ? &all->brief : &all->stopped, &t->node);
 	} else {
 		t->adopting = true;
 		host_reserve(all, t, 1);
@@ -375,23 +388,22 @@ static int older(const void *a, const void *b)
 }
 
 /* They were read in the order of ARNs. */
-static void sort_stopped(struct tasks *all)
+static void sort_stopped(struct list *stopped)
 {
 	size_t n = 0;
 	_cleanup_free_ struct task **list = NULL;
 
-	list_for_each (node, &all->stopped)
+	list_for_each (node, stopped)
 		n++;
 	list = xcalloc(n + 1, sizeof(struct task *));
 	n = 0;
-	list_for_each (node, &all->stopped)
+	list_for_each (node, stopped)
 		list[n++] = list_entry(node, struct task, node);
 	qsort(list, n, sizeof(struct task *), older);
 	for (size_t i = 0; i < n; i++) {
 		list_remove(&list[i]->node);
-		list_push_back(&all->stopped, &list[i]->node);
+		list_push_back(stopped, &list[i]->node);
 	}
-	set_drop(all);
 }
 
 static void on_exit_of(void *ctx, const struct container_facts *f)
@@ -413,6 +425,7 @@ struct tasks *tasks_open(const struct tasks_options *o, struct err *e)
 	all->o = *o;
 	list_init(&all->live);
 	list_init(&all->stopped);
+	list_init(&all->brief);
 	all->drop.on_due = on_drop;
 	all->host.cpu_units = (int64_t)hello->cpus * 1024;
 	if (o->cpu_percent)
@@ -428,7 +441,9 @@ struct tasks *tasks_open(const struct tasks_options *o, struct err *e)
 		return NULL;
 	}
 	docs_walk(all->docs, "", "", load, all);
-	sort_stopped(all);
+	sort_stopped(&all->stopped);
+	sort_stopped(&all->brief);
+	set_drop(all);
 	spawn_containers_start(o->spawn, &handler, all);
 	return all;
 }
@@ -441,6 +456,8 @@ void tasks_close(struct tasks *all)
 	list_for_each_safe (n, &all->live)
 		task_free(list_entry(n, struct task, node));
 	list_for_each_safe (n, &all->stopped)
+		task_free(list_entry(n, struct task, node));
+	list_for_each_safe (n, &all->brief)
 		task_free(list_entry(n, struct task, node));
 	map_done(&all->by_arn);
 	map_done(&all->by_sandbox);

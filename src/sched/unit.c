@@ -139,6 +139,7 @@ static void on_made(void *ctx, int result, const char *why, const struct contain
 	if (!json_is_true(json_object_get(json_object_get(u->def, "restartPolicy"), "enabled")))
 		input_wipe(u);
 	unit_open_log(u);
+	hold_begin(u);
 	task_wake(u->task);
 }
 
@@ -216,6 +217,8 @@ static bool start(struct unit *u)
 {
 	char why[256];
 
+	if (hold_goes_on(u))
+		return false;
 	switch (depend_start(u, why, sizeof(why))) {
 	case DEPEND_WAIT: return false;
 	case DEPEND_NEVER:

@@ -717,6 +717,69 @@ static void test_kept_for_an_hour(void **state)
 	assert_int_equal(row_count, 0);
 }
 
+static void set_tag(const char *key, const char *value)
+{
+	json_object_set_new(
+	    rig_task()->base, "tags", json_pack("[{s:s, s:s}]", "key", key, "value", value));
+}
+
+static void test_forgotten_soon(void **state)
+{
+	(void)state;
+	rig_begin(ONE, "");
+	set_tag("mayfly:rm", "true");
+	rig_run();
+	rig_stop();
+	rig_run();
+	rig_gone();
+	rig_task()->stopped_ms -= TASK_BRIEF_MS - 1500;
+	rig_pass(1000);
+	assert_non_null(rig_task());
+	rig_task()->stopped_ms -= 2000;
+	rig_pass(20000);
+	assert_null(rig_task());
+	assert_int_equal(row_count, 0);
+}
+
+static void test_held(void **state)
+{
+	char id[CONTAINER_ID_SIZE];
+
+	(void)state;
+	rig_begin(ONE, "");
+	set_tag("mayfly:hold", "30");
+	assert_false(tasks_held(rig, RIG_ARN, id));
+	rig_run();
+	assert_null(strstr(trace, "start:"));
+	assert_true(tasks_held(rig, RIG_ARN, id));
+	assert_string_equal(id, rig_task()->units[0].id);
+	tasks_release(rig, RIG_ARN);
+	rig_run();
+	assert_non_null(strstr(trace, "start:"));
+	assert_string_equal(rig_status(), "RUNNING");
+	assert_false(tasks_held(rig, RIG_ARN, id));
+	tasks_release(rig, RIG_ARN);
+	rig_stop();
+	rig_run();
+	rig_gone();
+}
+
+/* Nobody came. */
+static void test_held_too_long(void **state)
+{
+	(void)state;
+	rig_begin(ONE, "");
+	set_tag("mayfly:hold", "30");
+	rig_run();
+	rig_pass(29000);
+	assert_null(strstr(trace, "start:"));
+	rig_pass(2000);
+	assert_string_equal(rig_status(), "RUNNING");
+	rig_stop();
+	rig_run();
+	rig_gone();
+}
+
 static void test_quiet(void **state)
 {
 	unsigned before;
@@ -856,8 +919,9 @@ int main(void)
 	    T(test_no_restart), T(test_log), T(test_log_full), T(test_kill_starting),
 	    T(test_kill_stopping), T(test_kill_exit), T(test_kill_restarting),
 	    T(test_machine_restarts), T(test_machine_restarts_disk), T(test_orphans),
-	    T(test_health_of_adopted), T(test_kept_for_an_hour), T(test_quiet), T(test_update),
-	    T(test_lacks), T(test_network), T(test_metadata)};
+	    T(test_health_of_adopted), T(test_kept_for_an_hour), T(test_forgotten_soon),
+	    T(test_held), T(test_held_too_long), T(test_quiet), T(test_update), T(test_lacks),
+	    T(test_network), T(test_metadata)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

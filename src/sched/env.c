@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sched/line.h"
 #include "sched/task_int.h"
 
 #define PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -46,12 +47,13 @@ static void set_text(struct env *v, const char *name, const char *value, enum mo
 		set(v, str_from(name), str_from(value), mode);
 }
 
-static void set_line(struct env *v, struct str line, enum mode mode)
+/* NAME=VALUE of an image. */
+static void set_line(struct env *v, const char *line)
 {
-	struct str value = line, name = str_cut(&value, '=');
+	struct str value = str_from(line), name = str_cut(&value, '=');
 
 	if (value.ptr)
-		set(v, name, value, mode);
+		set(v, name, value, REPLACE);
 }
 
 static void set_list(struct env *v, const json_t *list)
@@ -69,22 +71,16 @@ static void set_list(struct env *v, const json_t *list)
 	}
 }
 
-/* Lines NAME=VALUE, as they are; '#' begins a comment. */
 static void set_files(struct env *v, const struct unit *u)
 {
 	struct env files = {.arena = v->arena};
+	struct str name, value;
 
 	for (size_t i = 0; u->env_files && i < u->env_file_count; i++) {
 		struct str rest = buf_str(&u->env_files[i]);
 
-		while (rest.ptr) {
-			struct str line = str_cut(&rest, '\n');
-
-			if (line.len && line.ptr[line.len - 1] == '\r')
-				line.len--;
-			if (line.len && *line.ptr != '#' && !memchr(line.ptr, 0, line.len))
-				set_line(&files, line, KEEP);
-		}
+		while (line_next_variable(&rest, &name, &value))
+			set(&files, name, value, KEEP);
 	}
 	for (size_t i = 0; i < files.count; i++)
 		set_text(v, files.pairs[i].name, files.pairs[i].value, REPLACE);
@@ -135,7 +131,7 @@ void env_build(struct arena *a, const struct spec_in *in, struct container_spec 
 	if (ret->terminal)
 		set_text(&v, "TERM", "xterm", REPLACE);
 	for (size_t i = 0; in->image->env && in->image->env[i]; i++)
-		set_line(&v, str_from(in->image->env[i]), REPLACE);
+		set_line(&v, in->image->env[i]);
 	set_files(&v, in->unit);
 	set_list(&v, json_object_get(in->unit->def, "environment"));
 	set_list(&v, json_object_get(in->unit->override, "environment"));

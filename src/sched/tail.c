@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "sched/line.h"
 #include "sched/task_int.h"
 
 #define PACE_NS 10000000
@@ -98,33 +99,15 @@ static int append(struct tail *t, int64_t ts_ms, struct str text)
 
 /* ---- lines ---- */
 
-struct line {
-	int64_t ts_ms;
-	unsigned stream; /* 0: stdout, 1: stderr */
-	bool partial;
-	struct str text;
-};
-
-static bool parse(struct str s, struct line *ret)
-{
-	struct str time = str_cut(&s, ' '), stream = str_cut(&s, ' '), tag = str_cut(&s, ' ');
-
-	ret->stream = str_is(stream, "stderr");
-	ret->partial = str_is(tag, "P");
-	ret->text = s;
-	return s.ptr && time_parse_iso(time, &ret->ts_ms) &&
-	       (ret->stream || str_is(stream, "stdout")) && (ret->partial || str_is(tag, "F"));
-}
-
 /* 0, or -errno and the line is still to be taken. */
 static int take_line(struct tail *t, struct str text)
 {
-	struct line l;
+	struct log_line l;
 	struct part *p;
 	struct str whole;
 	int r = 0;
 
-	if (!parse(text, &l))
+	if (!line_parse_log(text, &l))
 		return 0; /* not conmon's, or cut by a crash */
 	p = &t->parts[l.stream];
 	if (!buf_len(&p->text)) {

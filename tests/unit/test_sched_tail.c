@@ -1,0 +1,270 @@
+/*
+ * Log files read while they grow (src/sched/tail.c), with real files, inotify and loop; the streams
+ * are played.
+ */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sched/task_int.h"
+#include "scratch.h"
+
+static size_t lines, bytes;
+static char last[1024 * 1024];
+static int append_result;
+static unsigned looks; /* after a pause */
+static int64_t last_ns;
+
+int tail_place(struct arena *a, const struct unit *u, struct task_log *ret, struct err *e)
+{
+	(void)a;
+	(void)u;
+	(void)e;
+	*ret = (struct task_log){"eu-west-1", "group", "stream"};
+	return 0;
+}
+
+int logs_group_get(struct logs *g, struct log_group_id id, struct log_group_info *ret)
+{
+	(void)g;
+	(void)id;
+	(void)ret;
+	return 0;
+}
+
+struct log_stream *logs_stream(
+    struct logs *g, struct log_group_id group, struct str name, struct err *e)
+{
+	(void)g;
+	(void)group;
+	(void)e;
+	assert_true(str_is(name, "stream"));
+	return (struct log_stream *)(void *)last;
+}
+
+void logs_stream_unref(struct log_stream *s)
+{
+	(void)s;
+}
+
+int logs_append(struct log_stream *s, int64_t ts_ms, const char *text, size_t len)
+{
+	(void)s;
+	if (append_result < 0)
+		return append_result;
+	assert_int_equal(ts_ms, 1714557600123);
+	if (time_mono_ns() - last_ns > 1000000)
+		looks++;
+	last_ns = time_mono_ns();
+	lines++;
+	bytes += len;
+	snprintf(last, sizeof(last), "%.*s", (int)len, text);
+	return 0;
+}
+
+void logs_group_retention(
+    struct logs *g, struct log_group_id id, int days, logs_done_fn *done, void *ctx)
+{
+	(void)g;
+	(void)id;
+	(void)days;
+	(void)done;
+	(void)ctx;
+}
+
+static struct loop *loop;
+static struct tasks all;
+static struct task task = {.all = &all};
+static struct unit unit = {.task = &task, .name = "web"};
+static char path[64];
+static int out; /* conmon's end */
+static struct tail *tail;
+
+static void open_tail(void)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	tail = tail_open(all.tails, &unit, fd);
+}
+
+static int setup(void **state)
+{
+	struct err e;
+
+	(void)state;
+	loop = loop_new(1, &e);
+	assert_non_null(loop);
+	all.o.loop = loop;
+	all.tails = tails_new(&all);
+	strcpy(path, "/tmp/mayfly-test-tail-XXXXXX");
+	out = mkostemp(path, O_APPEND);
+	assert_true(out >= 0);
+	lines = bytes = 0;
+	*last = 0;
+	append_result = 0;
+	open_tail();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	tail_close(tail);
+	tails_free(all.tails);
+	loop_free(loop);
+	close(out);
+	unlink(path);
+	return 0;
+}
+
+#define TIME "2024-05-01T10:00:00.123456789+00:00 "
+
+static void print(const char *text)
+{
+	assert_int_equal(write(out, text, strlen(text)), strlen(text));
+}
+
+static void wait_lines(size_t n)
+{
+	int64_t end = time_mono_ns() + 5000000000;
+
+	while (lines < n && time_mono_ns() < end)
+		loop_turn(loop, 100);
+	assert_int_equal(lines, n);
+}
+
+/* How often the loop woke in 300 ms. */
+static unsigned wakes(void)
+{
+	int64_t end = time_mono_ns() + 300000000, left;
+	unsigned n = 0;
+
+	while ((left = (end - time_mono_ns()) / 1000000) > 0) {
+		loop_turn(loop, (int)left + 1);
+		n++;
+	}
+	return n;
+}
+
+static void test_grows(void **state)
+{
+	(void)state;
+	print(TIME "stdout F one\n");
+	wait_lines(1);
+	assert_string_equal(last, "one");
+	(void)wakes(); /* the hole is a change of the file, too */
+	assert_true(wakes() <= 1);
+	print(TIME "stderr F \n" TIME "stdout P ab\n" TIME "stderr F two\n");
+	wait_lines(3);
+	assert_string_equal(last, "two");
+	print(TIME "stdout F cd\n");
+	wait_lines(4);
+	assert_string_equal(last, "abcd");
+}
+
+static void test_cut_in_a_line(void **state)
+{
+	(void)state;
+	print(TIME "stdout F fi");
+	(void)wakes();
+	assert_int_equal(lines, 0);
+	print("rst\n");
+	wait_lines(1);
+	assert_string_equal(last, "first");
+}
+
+static void test_gives_disk_back(void **state)
+{
+	static char chunk[65536];
+	struct stat st;
+	size_t n = 0, len = 0;
+
+	(void)state;
+	while (len < sizeof(chunk) - 200)
+		n++, len += (size_t)sprintf(chunk + len, TIME "stdout F line %zu of many\n", n);
+	for (int i = 0; i < 64; i++)
+		print(chunk);
+	wait_lines(64 * n);
+	(void)wakes();
+	assert_int_equal(fstat(out, &st), 0);
+	assert_true(st.st_size > 3000000);
+	assert_true(st.st_blocks * 512 <= 65536);
+	/* Somebody else goes on at the end. */
+	tail_close(tail);
+	open_tail();
+	print(TIME "stdout F more\n");
+	wait_lines(64 * n + 1);
+	assert_string_equal(last, "more");
+}
+
+/* A busy container wakes us a hundred times a second, not for each line. */
+static void test_pace(void **state)
+{
+	unsigned turns = 0;
+	int64_t end = time_mono_ns() + 300000000;
+
+	(void)state;
+	looks = 0;
+	while (time_mono_ns() < end) {
+		print(TIME "stdout F x\n");
+		loop_turn(loop, 0);
+		turns++;
+		usleep(200);
+	}
+	assert_true(turns > 200);
+	assert_true(looks <= 40);
+	wait_lines(turns);
+}
+
+static void test_very_long(void **state)
+{
+	static char part[8400];
+
+	(void)state;
+	strcpy(part, TIME "stdout P ");
+	memset(part + strlen(part), 'y', 8192);
+	strcat(part, "\n");
+	for (int i = 0; i < 40; i++) /* 320 KiB, in events of 256 KiB at most */
+		print(part);
+	print(TIME "stdout F end\n");
+	wait_lines(2);
+	assert_int_equal(bytes, 40 * 8192 + 3);
+}
+
+static void test_nonsense(void **state)
+{
+	(void)state;
+	print("\n \nx\nnot a time stdout F a\n" TIME "stdin F b\n" TIME "stdout X c\n" TIME
+	      "stdout F good\n");
+	wait_lines(1);
+	assert_string_equal(last, "good");
+}
+
+static void test_full(void **state)
+{
+	(void)state;
+	append_result = -ENOSPC;
+	print(TIME "stdout F kept\n");
+	(void)wakes();
+	assert_int_equal(lines, 0);
+	assert_false(tail_drain(tail));
+	append_result = 0;
+	assert_true(tail_drain(tail));
+	assert_string_equal(last, "kept");
+	assert_int_equal(lines, 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {T(test_grows), T(test_cut_in_a_line),
+	    T(test_gives_disk_back), T(test_pace), T(test_very_long), T(test_nonsense),
+	    T(test_full)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

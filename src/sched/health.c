@@ -162,6 +162,9 @@ static void on_running(void *ctx, int result, const char *why, const int streams
 		if (loop_io_add(c->task->all->o.loop, &o->io) < 0)
 			close_output(c, o);
 	}
+	/* Ended before there was anything to kill. */
+	if (!c->unit || c->late)
+		spawn_container_exec_kill(c->task->all->o.spawn, c->exec_id);
 }
 
 static void run(struct unit *u)

@@ -168,7 +168,8 @@ void spawn_container_signal(
 void spawn_container_remove(struct spawn *s, const char *id, container_done *done, void *ctx);
 
 /* stdout and stderr as conmon writes them (k8s-file format: TIME STREAM F|P TEXT), for reading from
- * the start on; the descriptor is the callee's. Whoever has read may give the disk back by
+ * the start on; the descriptor is the callee's, open for reading and writing; core's user may read
+ * the file, or it could not be watched by inotify. Whoever has read may give the disk back by
  * fallocate(FALLOC_FL_PUNCH_HOLE): the size goes on growing, the blocks do not. done with -1 when
  * there is none. */
 void spawn_container_log(

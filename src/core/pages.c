@@ -79,11 +79,13 @@ static void add_money(struct buf *b, const char *name, int64_t nano_usd)
 
 static void add_row(struct buf *b, const struct meter_row *row, enum meter_group by)
 {
+	int64_t functions = row->request_nanousd + row->compute_nanousd + row->tmp_nanousd;
+	int64_t tasks = row->cpu_nanousd + row->memory_nanousd + row->disk_nanousd;
 	char day[TIME_ISO_SIZE];
 
 	buf_putc(b, '{');
 	if (by == METER_BY_FUNCTION || by == METER_BY_FUNCTION_DAY) {
-		buf_puts(b, "\"function\":");
+		buf_puts(b, row->is_task ? "\"task\":" : "\"function\":");
 		buf_json_string(b, row->function);
 		buf_puts(b, ",\"region\":");
 		buf_json_string(b, row->region);
@@ -101,7 +103,17 @@ static void add_row(struct buf *b, const struct meter_row *row, enum meter_group
 	add_money(b, "request_usd", row->request_nanousd);
 	add_money(b, "compute_usd", row->compute_nanousd);
 	add_money(b, "tmp_usd", row->tmp_nanousd);
-	add_money(b, "total_usd", row->request_nanousd + row->compute_nanousd + row->tmp_nanousd);
+	buf_printf(b,
+	    ",\"tasks\":%" PRIu64 ",\"task_seconds\":%" PRIu64
+	    ",\"vcpu_seconds\":%.6f,\"task_gb_seconds\":%.6f,\"disk_gb_seconds\":%" PRIu64,
+	    row->tasks, row->task_seconds, (double)row->cpu_unit_s / 1024,
+	    (double)row->memory_mib_s / 1024, row->disk_gib_s);
+	add_money(b, "cpu_usd", row->cpu_nanousd);
+	add_money(b, "memory_usd", row->memory_nanousd);
+	add_money(b, "disk_usd", row->disk_nanousd);
+	add_money(b, "functions_usd", functions);
+	add_money(b, "tasks_usd", tasks);
+	add_money(b, "total_usd", functions + tasks);
 	buf_putc(b, '}');
 }
 
@@ -117,6 +129,14 @@ static void add_up(struct meter_row *total, const struct meter_row *row)
 	total->request_nanousd += row->request_nanousd;
 	total->compute_nanousd += row->compute_nanousd;
 	total->tmp_nanousd += row->tmp_nanousd;
+	total->tasks += row->tasks;
+	total->task_seconds += row->task_seconds;
+	total->cpu_unit_s += row->cpu_unit_s;
+	total->memory_mib_s += row->memory_mib_s;
+	total->disk_gib_s += row->disk_gib_s;
+	total->cpu_nanousd += row->cpu_nanousd;
+	total->memory_nanousd += row->memory_nanousd;
+	total->disk_nanousd += row->disk_nanousd;
 }
 
 static void on_rows(void *ctx, int result, const struct meter_row *rows, size_t count)

@@ -7,6 +7,9 @@
 static const struct journal_options journal_options = {8 << 20, 1 << 20, 100};
 
 _Static_assert(sizeof(struct usage_record) == 64, "a record on disk");
+_Static_assert(sizeof(struct task_record) == 72, "a record on disk");
+
+#define NAMES_MAX 640 /* account, region, cluster and family */
 
 struct function {
 	uint32_t id;
@@ -130,7 +133,7 @@ uint32_t meter_function_id(struct meter *m, struct str account, struct str regio
 	struct str k = {key, 0};
 	struct function *f;
 
-	check(account.len + region.len + name.len <= 512);
+	check(account.len + region.len + name.len <= NAMES_MAX);
 	h.account_len = (uint16_t)account.len;
 	h.region_len = (uint16_t)region.len;
 	h.name_len = (uint16_t)name.len;
@@ -146,10 +149,10 @@ uint32_t meter_function_id(struct meter *m, struct str account, struct str regio
 	return f->id;
 }
 
-/* The segment that the next usage record goes to must say who the function is. */
-static int define(struct meter *m, struct function *f)
+/* The segment that the next record of this size goes to must say who the function is. */
+static int define(struct meter *m, struct function *f, size_t size)
 {
-	while (f->segment != journal_segment(m->journal, sizeof(struct usage_record))) {
+	while (f->segment != journal_segment(m->journal, size)) {
 		uint64_t segment = journal_segment(m->journal, f->len);
 		int r = journal_append(m->journal, f->record, f->len, NULL);
 
@@ -169,7 +172,7 @@ int meter_book(struct meter *m, const struct meter_usage *u)
 
 	check(u->function && u->function < m->count && u->arch < METER_ARCHS);
 	f = m->by_id[u->function];
-	result = define(m, f);
+	result = define(m, f, sizeof(*r));
 	if (result == 0)
 		result = journal_reserve(m->journal, sizeof(*r), &to, NULL);
 	if (unlikely(result < 0))
@@ -191,6 +194,41 @@ int meter_book(struct meter *m, const struct meter_usage *u)
 	    .tmp_mb = u->tmp_mb,
 	};
 	memcpy(r->request_id, u->request_id, sizeof(r->request_id));
+	journal_commit(m->journal);
+	return 0;
+}
+
+static enum meter_what what_of(const struct meter_task *t)
+{
+	return str_is(t->provider, "FARGATE_SPOT") ? METER_SPOT_TASK : METER_TASK;
+}
+
+int meter_book_task(struct meter *m, const struct meter_task *t)
+{
+	_cleanup_free_ char *name = xasprintf("%.*s/%.*s", STR_FMT(t->cluster), STR_FMT(t->family));
+	uint32_t id = meter_function_id(m, t->account, t->region, str_from(name));
+	struct task_record *r;
+	void *to;
+	int result = define(m, m->by_id[id], sizeof(*r));
+
+	check(t->arch < METER_ARCHS);
+	if (result == 0)
+		result = journal_reserve(m->journal, sizeof(*r), &to, NULL);
+	if (unlikely(result < 0))
+		return result;
+	r = to;
+	*r = (struct task_record){
+	    .kind = RECORD_TASK,
+	    .arch = (uint8_t)t->arch,
+	    .what = (uint8_t)what_of(t),
+	    .function = id,
+	    .start_ms = t->start_ms,
+	    .end_ms = t->end_ms,
+	    .cpu_units = t->cpu_units,
+	    .memory_mib = t->memory_mib,
+	    .disk_gib = t->disk_gib,
+	};
+	memcpy(r->id, t->id.ptr, min_size(t->id.len, sizeof(r->id)));
 	journal_commit(m->journal);
 	return 0;
 }

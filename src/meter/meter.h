@@ -1,5 +1,6 @@
 /*
- * The usage ledger: one fixed-size record for every invocation, and what it would have cost.
+ * The usage ledger: one fixed-size record for every invocation and every task, and what it would
+ * have cost.
  *
  * Booking is a copy into a mapped journal (store/journal.h), no system call. Queries run on a
  * worker. All sums are exact integers: compute is kept in MB·ms, money in nano-dollars rounded
@@ -54,8 +55,9 @@ uint32_t meter_function_id(struct meter *m, struct str account, struct str regio
 /* Book one invocation. 0, or -ENOSPC when the disk is full. */
 int meter_book(struct meter *m, const struct meter_usage *u);
 
-/* One task of containers, when it has stopped. Billed from the start of the image pull to the end,
- * for what was asked, not for what was used. */
+/* One task of containers, when it has stopped. Billed as on Fargate, whatever its launch type: from
+ * the start of the image pull to the end, rounded up to a second and at least a minute, for what
+ * was asked, not for what was used. One that ends where it starts never began and costs nothing. */
 struct meter_task {
 	struct str account, region, cluster, family;
 	struct str id;            /* of the task: last part of its ARN */
@@ -75,6 +77,7 @@ enum meter_group { METER_BY_TOTAL, METER_BY_FUNCTION, METER_BY_DAY, METER_BY_FUN
 
 struct meter_row {
 	struct str account, region, function; /* ptr NULL unless grouped by function */
+	bool is_task;                         /* function is "cluster/family" */
 	int64_t day_ms;                       /* start of the UTC day; -1 unless grouped by day */
 	uint64_t requests, errors;            /* errors: every outcome but success */
 	uint64_t cold_starts;
@@ -82,12 +85,18 @@ struct meter_row {
 	uint64_t compute_mb_ms; /* billed_ms * memory_mb; / 1,024,000 gives GB-seconds */
 	uint64_t tmp_mb_ms;     /* billed_ms * MB of /tmp above 512 */
 	int64_t request_nanousd, compute_nanousd, tmp_nanousd;
+	/* ---- tasks ---- */
+	uint64_t tasks, task_ms, task_seconds; /* as they ran; as they are billed */
+	uint64_t cpu_unit_s;   /* billed seconds * cpu units; / 1024: vCPU-seconds */
+	uint64_t memory_mib_s; /* / 1024: GB-seconds */
+	uint64_t disk_gib_s;   /* of ephemeral storage above 20 GiB */
+	int64_t cpu_nanousd, memory_nanousd, disk_nanousd;
 };
 
 /* Sum usage with from_ms <= start < to_ms. Account and region: ptr NULL for all. fn runs once on
- * the loop thread; rows are ordered by account, region, function, then day, and valid during the
- * call only. result is 0 or -errno. Price tiers are counted per account, region, architecture
- * and month from the beginning of the queried time on. */
+ * the loop thread; rows are ordered by account, region, function (tasks behind functions), then
+ * day, and valid during the call only. result is 0 or -errno. Price tiers are counted per account,
+ * region, architecture and month from the beginning of the queried time on. */
 void meter_query(struct meter *m, int64_t from_ms, int64_t to_ms, struct str account,
     struct str region, enum meter_group by,
     void (*fn)(void *ctx, int result, const struct meter_row *rows, size_t count), void *ctx);

@@ -16,7 +16,7 @@
 #define TIERS_MAX 8
 #define METER_ARCHS 2
 
-enum { RECORD_USAGE = 1, RECORD_FUNCTION };
+enum { RECORD_USAGE = 1, RECORD_FUNCTION, RECORD_TASK };
 
 struct usage_record {
 	uint8_t kind, outcome, arch, source;
@@ -24,6 +24,14 @@ struct usage_record {
 	unsigned char request_id[16];
 	int64_t start_ms;
 	uint32_t duration_us, billed_ms, init_us, max_memory_mb, tmp_mb, unused;
+};
+
+struct task_record {
+	uint8_t kind, arch, what, unused;
+	uint32_t function;        /* number of "cluster/family" */
+	char id[32];              /* of the task */
+	int64_t start_ms, end_ms; /* wall clock */
+	uint32_t cpu_units, memory_mib, disk_gib, unused2;
 };
 
 struct function_record { /* followed by account, region and name */
@@ -34,12 +42,15 @@ struct function_record { /* followed by account, region and name */
 
 /* ---- sums ---- */
 
-struct cell {      /* of one function, day and architecture */
+enum meter_what { METER_FUNCTION, METER_TASK, METER_SPOT_TASK, METER_WHATS };
+
+struct cell {      /* of one function or family of tasks, day, architecture and price */
 	char *key; /* account, region and name one after the other */
 	uint16_t account_len, region_len, name_len;
-	uint8_t arch;
+	uint8_t arch, what;
 	int64_t day_ms;
 	uint64_t requests, errors, cold_starts, duration_us, billed_ms, compute_mb_ms, tmp_mb_ms;
+	uint64_t tasks, task_ms, task_seconds, cpu_unit_s, memory_mib_s, disk_gib_s;
 };
 
 struct rollup {
@@ -79,13 +90,20 @@ struct tier {
 	int64_t pico_per_gb_s;
 };
 
+struct task_price {
+	int64_t pico_per_vcpu_h, pico_per_gb_h;
+};
+
 struct prices {
 	int64_t pico_per_request;
 	int64_t tmp_pico_per_gb_s;
 	struct tier compute[METER_ARCHS][TIERS_MAX];
+	struct task_price tasks[METER_WHATS][METER_ARCHS]; /* [METER_FUNCTION]: none */
+	int64_t disk_pico_per_gb_h;
 };
 
 #define MB_MS_PER_GB_S 1024000
+#define UNIT_S_PER_H (1024 * 3600) /* of CPU units and of MiB */
 
 int prices_load(struct prices *p, const char *path, struct err *e); /* NULL: built in */
 /* Price of mb_ms more after `before` in this month, in pico-dollars times MB_MS_PER_GB_S. */

@@ -13,6 +13,14 @@ static const struct prices builtin = {
 	    [METER_ARM64] = {{7500000000u, 13333400}, {18750000000u, 12000100},
 		{UINT64_MAX, 10666700}},
 	},
+    .tasks =
+	{
+	    [METER_TASK] = {[METER_X86_64] = {40480000000, 4445000000},
+		[METER_ARM64] = {32380000000, 3560000000}},
+	    [METER_SPOT_TASK] = {[METER_X86_64] = {12144000000, 1333500000},
+		[METER_ARM64] = {9714000000, 1068000000}},
+	},
+    .disk_pico_per_gb_h = 111000000,
 };
 
 static bool to_pico(const json_t *v, double scale, int64_t *ret)
@@ -50,6 +58,35 @@ static bool load_tiers(const json_t *list, struct tier *tiers)
 	return true;
 }
 
+static bool load_task(const json_t *o, struct task_price *ret)
+{
+	return to_pico(json_object_get(o, "usd_per_vcpu_hour"), 1e12, &ret->pico_per_vcpu_h) &&
+	       to_pico(json_object_get(o, "usd_per_gb_hour"), 1e12, &ret->pico_per_gb_h);
+}
+
+/* Price files from before there were tasks have none of it. */
+static bool load_tasks(const json_t *o, struct prices *p)
+{
+	static const struct {
+		const char *name;
+		enum meter_what what;
+		enum meter_arch arch;
+	} all[] = {
+	    {"x86_64", METER_TASK, METER_X86_64},
+	    {"arm64", METER_TASK, METER_ARM64},
+	    {"spot_x86_64", METER_SPOT_TASK, METER_X86_64},
+	    {"spot_arm64", METER_SPOT_TASK, METER_ARM64},
+	};
+
+	if (!o)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (!load_task(
+			json_object_get(o, all[i].name), &p->tasks[all[i].what][all[i].arch]))
+			return false;
+	return to_pico(json_object_get(o, "disk_usd_per_gb_hour"), 1e12, &p->disk_pico_per_gb_h);
+}
+
 int prices_load(struct prices *p, const char *path, struct err *e)
 {
 	json_error_t why;
@@ -67,7 +104,8 @@ int prices_load(struct prices *p, const char *path, struct err *e)
 	    to_pico(json_object_get(root, "tmp_usd_per_gb_second"), 1e12, &p->tmp_pico_per_gb_s) &&
 	    load_tiers(
 		json_object_get(root, "x86_64_usd_per_gb_second"), p->compute[METER_X86_64]) &&
-	    load_tiers(json_object_get(root, "arm64_usd_per_gb_second"), p->compute[METER_ARM64]);
+	    load_tiers(json_object_get(root, "arm64_usd_per_gb_second"), p->compute[METER_ARM64]) &&
+	    load_tasks(json_object_get(root, "fargate"), p);
 	json_decref(root);
 	if (!ok)
 		return err_set(e, EINVAL, "price file %s: not as docs/prices.json shows", path);

@@ -3,9 +3,10 @@
 
 #include "meter/meter_int.h"
 
-struct sum { /* a row being made; money in pico-dollars, compute and tmp times MB_MS_PER_GB_S */
+struct sum { /* a row being made; money in pico-dollars, compute and tmp times MB_MS_PER_GB_S, cpu
+	      * and memory times UNIT_S_PER_H, disk times 3600 */
 	struct meter_row row;
-	meter_int128 request, compute, tmp;
+	meter_int128 request, compute, tmp, cpu, memory, disk;
 };
 
 struct query {
@@ -88,6 +89,8 @@ static int by_function(const void *x, const void *y)
 	int c = by_account(a->cell, b->cell);
 
 	if (!c)
+		c = (a->cell->what != METER_FUNCTION) - (b->cell->what != METER_FUNCTION);
+	if (!c)
 		c = compare_str(cell_name(a->cell), cell_name(b->cell));
 	return c ? c : compare_day(a->cell, b->cell);
 }
@@ -132,7 +135,8 @@ static bool same_row(const struct query *q, const struct meter_row *r, const str
 	bool day = q->by == METER_BY_DAY || q->by == METER_BY_FUNCTION_DAY;
 
 	return (!function ||
-		   (str_eq(r->account, cell_account(c)) && str_eq(r->region, cell_region(c)) &&
+		   (r->is_task == (c->what != METER_FUNCTION) &&
+		       str_eq(r->account, cell_account(c)) && str_eq(r->region, cell_region(c)) &&
 		       str_eq(r->function, cell_name(c)))) &&
 	       (!day || r->day_ms == c->day_ms);
 }
@@ -145,6 +149,7 @@ static struct meter_row new_row(const struct query *q, const struct cell *c)
 		r.account = cell_account(c);
 		r.region = cell_region(c);
 		r.function = cell_name(c);
+		r.is_task = c->what != METER_FUNCTION;
 	}
 	if (q->by == METER_BY_DAY || q->by == METER_BY_FUNCTION_DAY)
 		r.day_ms = c->day_ms;
@@ -154,6 +159,7 @@ static struct meter_row new_row(const struct query *q, const struct cell *c)
 static void add(struct sum *s, const struct query *q, const struct priced *p)
 {
 	const struct cell *c = p->cell;
+	const struct task_price *t = &q->prices.tasks[c->what][c->arch];
 
 	s->row.requests += c->requests;
 	s->row.errors += c->errors;
@@ -162,6 +168,15 @@ static void add(struct sum *s, const struct query *q, const struct priced *p)
 	s->row.billed_ms += c->billed_ms;
 	s->row.compute_mb_ms += c->compute_mb_ms;
 	s->row.tmp_mb_ms += c->tmp_mb_ms;
+	s->row.tasks += c->tasks;
+	s->row.task_ms += c->task_ms;
+	s->row.task_seconds += c->task_seconds;
+	s->row.cpu_unit_s += c->cpu_unit_s;
+	s->row.memory_mib_s += c->memory_mib_s;
+	s->row.disk_gib_s += c->disk_gib_s;
+	s->cpu += (meter_int128)c->cpu_unit_s * t->pico_per_vcpu_h;
+	s->memory += (meter_int128)c->memory_mib_s * t->pico_per_gb_h;
+	s->disk += (meter_int128)c->disk_gib_s * q->prices.disk_pico_per_gb_h;
 	s->request += (meter_int128)c->requests * q->prices.pico_per_request;
 	s->compute += p->compute;
 	s->tmp += (meter_int128)c->tmp_mb_ms * q->prices.tmp_pico_per_gb_s;
@@ -181,6 +196,9 @@ static struct meter_row finish(const struct sum *s)
 	r.request_nanousd = nano(s->request, 1);
 	r.compute_nanousd = nano(s->compute, MB_MS_PER_GB_S);
 	r.tmp_nanousd = nano(s->tmp, MB_MS_PER_GB_S);
+	r.cpu_nanousd = nano(s->cpu, UNIT_S_PER_H);
+	r.memory_nanousd = nano(s->memory, UNIT_S_PER_H);
+	r.disk_nanousd = nano(s->disk, 3600);
 	return r;
 }
 

@@ -10,8 +10,10 @@
 #include "meter/meter_int.h"
 #include "store/crc.h"
 
-#define MAGIC 0x314d55535245544du /* "MTERSUM1" */
+#define MAGIC 0x324d55535245544du /* "MTERSUM2" */
 #define SUM_MAX (64u << 20)
+#define TASK_SECONDS_MIN 60 /* Fargate's minute */
+#define DISK_GIB_FREE 20
 
 struct sum_head {
 	uint64_t magic;
@@ -46,7 +48,7 @@ static struct cell *cell_of(struct rollup *r, const struct cell *like)
 	memcpy(key, &like->account_len, 2);
 	memcpy(key + 2, &like->region_len, 2);
 	memcpy(key + 4, &like->day_ms, 8);
-	key[12] = (char)like->arch;
+	key[12] = (char)(like->arch | like->what << 4);
 	memcpy(key + 13, like->key, n);
 	c = map_get(&r->cells, k);
 	if (c)
@@ -57,6 +59,7 @@ static struct cell *cell_of(struct rollup *r, const struct cell *like)
 	c->region_len = like->region_len;
 	c->name_len = like->name_len;
 	c->arch = like->arch;
+	c->what = like->what;
 	c->day_ms = like->day_ms;
 	map_put(&r->cells, k, c);
 	return c;
@@ -71,6 +74,12 @@ static void add(struct cell *c, const struct cell *more)
 	c->billed_ms += more->billed_ms;
 	c->compute_mb_ms += more->compute_mb_ms;
 	c->tmp_mb_ms += more->tmp_mb_ms;
+	c->tasks += more->tasks;
+	c->task_ms += more->task_ms;
+	c->task_seconds += more->task_seconds;
+	c->cpu_unit_s += more->cpu_unit_s;
+	c->memory_mib_s += more->memory_mib_s;
+	c->disk_gib_s += more->disk_gib_s;
 }
 
 void rollup_merge(struct rollup *into, const struct rollup *from)
@@ -116,11 +125,47 @@ static void learn(struct known *k, struct str s)
 	f->name_len = h.name_len;
 }
 
+static int64_t day_of(int64_t ms)
+{
+	return ms - ((ms % DAY_MS) + DAY_MS) % DAY_MS;
+}
+
+static void widen(struct rollup *r, int64_t start_ms)
+{
+	if (start_ms < r->min_ms)
+		r->min_ms = start_ms;
+	if (start_ms > r->max_ms)
+		r->max_ms = start_ms;
+}
+
+static void count_task(struct rollup *r, const struct known *k, const struct task_record *t)
+{
+	uint64_t ms = t->end_ms > t->start_ms ? (uint64_t)(t->end_ms - t->start_ms) : 0;
+	uint64_t s = ms ? max_size((ms + 999) / 1000, TASK_SECONDS_MIN) : 0;
+	struct cell like, *c;
+
+	if (t->function >= k->room || !k->functions[t->function].key)
+		return;
+	like = k->functions[t->function];
+	like.arch = t->arch % METER_ARCHS;
+	like.what = t->what == METER_SPOT_TASK ? METER_SPOT_TASK : METER_TASK;
+	like.day_ms = day_of(t->start_ms);
+	c = cell_of(r, &like);
+	c->tasks++;
+	c->task_ms += ms;
+	c->task_seconds += s;
+	c->cpu_unit_s += s * t->cpu_units;
+	c->memory_mib_s += s * t->memory_mib;
+	if (t->disk_gib > DISK_GIB_FREE)
+		c->disk_gib_s += s * (t->disk_gib - DISK_GIB_FREE);
+	widen(r, t->start_ms);
+}
+
 static void count(struct rollup *r, struct known *k, const struct usage_record *u)
 {
 	struct cell like, *c;
 	unsigned arch = u->arch % METER_ARCHS;
-	int64_t day = u->start_ms - ((u->start_ms % DAY_MS) + DAY_MS) % DAY_MS;
+	int64_t day = day_of(u->start_ms);
 
 	if (u->function >= k->room || !k->functions[u->function].key)
 		return;
@@ -140,10 +185,7 @@ static void count(struct rollup *r, struct known *k, const struct usage_record *
 	c->compute_mb_ms += (uint64_t)u->billed_ms * u->memory_mb;
 	if (u->tmp_mb > 512)
 		c->tmp_mb_ms += (uint64_t)u->billed_ms * (u->tmp_mb - 512);
-	if (u->start_ms < r->min_ms)
-		r->min_ms = u->start_ms;
-	if (u->start_ms > r->max_ms)
-		r->max_ms = u->start_ms;
+	widen(r, u->start_ms);
 }
 
 void rollup_scan(struct rollup *r, struct journal_reader *reader, struct journal_part part,
@@ -156,9 +198,15 @@ void rollup_scan(struct rollup *r, struct journal_reader *reader, struct journal
 	journal_reader_seek(reader, part.from);
 	while (journal_reader_next(reader, &s, &at) && at < part.to) {
 		struct usage_record u;
+		struct task_record t;
 
 		if (s.ptr[0] == RECORD_FUNCTION)
 			learn(&k, s);
+		if (s.ptr[0] == RECORD_TASK && s.len == sizeof(t)) {
+			memcpy(&t, s.ptr, sizeof(t));
+			if (t.start_ms >= from_ms && t.start_ms < to_ms)
+				count_task(r, &k, &t);
+		}
 		if (s.ptr[0] != RECORD_USAGE || s.len != sizeof(u))
 			continue;
 		memcpy(&u, s.ptr, sizeof(u));
@@ -207,7 +255,8 @@ static bool load_cell(struct rollup *r, struct str *s)
 		return false;
 	memcpy(&c, s->ptr, sizeof(c));
 	n = (size_t)c.account_len + c.region_len + c.name_len;
-	if (n > FUNCTION_KEY_MAX || s->len - sizeof(c) < n || c.arch >= METER_ARCHS)
+	if (n > FUNCTION_KEY_MAX || s->len - sizeof(c) < n || c.arch >= METER_ARCHS ||
+	    c.what >= METER_WHATS)
 		return false;
 	c.key = (char *)(uintptr_t)(s->ptr + sizeof(c));
 	add(cell_of(r, &c), &c);

@@ -180,6 +180,91 @@ static void tiers_fill_in_order_of_time(void **state)
 	assert_non_null(strstr(e.msg, "prices"));
 }
 
+static void book_task(struct fixture *f, const char *family, int64_t start_ms, int64_t ran_ms,
+    const char *provider, uint32_t disk_gib)
+{
+	const struct meter_task t = {.account = STR("123456789012"),
+	    .region = STR("us-east-1"),
+	    .cluster = STR("default"),
+	    .family = str_from(family),
+	    .id = STR("0123456789abcdef0123456789abcdef"),
+	    .launch_type = STR("FARGATE"),
+	    .provider = str_from(provider),
+	    .start_ms = start_ms,
+	    .end_ms = start_ms + ran_ms,
+	    .cpu_units = 256,
+	    .memory_mib = 512,
+	    .disk_gib = disk_gib};
+
+	assert_int_equal(meter_book_task(f->meter, &t), 0);
+}
+
+static void tasks_are_billed_as_on_fargate(void **state)
+{
+	struct fixture *f = *state;
+	struct answer a;
+
+	open_it(f, NULL);
+	book(f, function(f, "x"), T0, 1000, METER_SUCCESS);
+	book_task(f, "web", T0, 3599001, NULL, 20); /* an hour, rounded up */
+	book_task(f, "job", T0 + 1, 1, NULL, 20);   /* a minute at least */
+	book_task(f, "job", T0 + 1, 0, NULL, 20);   /* never began */
+	book_task(f, "web", T0 + DAY, 3600000, "FARGATE_SPOT", 30);
+	for (int round = 0; round < 2; round++) {
+		a = ask(f, 0, INT64_MAX, METER_BY_FUNCTION);
+		assert_int_equal(a.count, 3);
+		assert_string_equal(a.names[0], "x");
+		assert_true(!a.rows[0].is_task && a.rows[0].requests == 1 && a.rows[0].tasks == 0);
+		assert_string_equal(a.names[1], "default/job");
+		assert_true(a.rows[1].is_task && a.rows[1].tasks == 2);
+		assert_true(a.rows[1].task_seconds == 60 && a.rows[1].task_ms == 1);
+		assert_int_equal(a.rows[1].cpu_nanousd, 168667);   /* 0.25 * 0.04048 / 60 */
+		assert_int_equal(a.rows[1].memory_nanousd, 37042); /* 0.5 * 0.004445 / 60 */
+		assert_string_equal(a.names[2], "default/web");
+		assert_true(a.rows[2].tasks == 2 && a.rows[2].task_seconds == 7200);
+		assert_int_equal(a.rows[2].cpu_unit_s, 256 * 7200);
+		assert_int_equal(a.rows[2].memory_mib_s, 512 * 7200);
+		assert_int_equal(a.rows[2].cpu_nanousd, 10120000 + 3036000);
+		assert_int_equal(a.rows[2].memory_nanousd, 2222500 + 666750);
+		assert_int_equal(a.rows[2].disk_nanousd, 1110000); /* 10 GB for an hour */
+		a = ask(f, T0 + DAY, INT64_MAX, METER_BY_TOTAL);
+		assert_true(a.count == 1 && a.rows[0].tasks == 1 && a.rows[0].requests == 0);
+		a = ask(f, 0, INT64_MAX, METER_BY_DAY);
+		assert_true(a.count == 2 && a.rows[0].tasks == 3 && a.rows[0].requests == 1);
+		reopen(f);
+	}
+}
+
+static void price_files_may_have_tasks(void **state)
+{
+	static const char json[] =
+	    "{\"usd_per_million_requests\": 0, \"tmp_usd_per_gb_second\": 0,"
+	    "\"arm64_usd_per_gb_second\": [{\"usd\": 1}], \"x86_64_usd_per_gb_second\": [{\"usd\": "
+	    "1}],"
+	    "\"fargate\": {\"x86_64\": {\"usd_per_vcpu_hour\": 4, \"usd_per_gb_hour\": 2},"
+	    "\"arm64\": {\"usd_per_vcpu_hour\": 0, \"usd_per_gb_hour\": 0},"
+	    "\"spot_x86_64\": {\"usd_per_vcpu_hour\": 0, \"usd_per_gb_hour\": 0},"
+	    "\"spot_arm64\": {\"usd_per_vcpu_hour\": 0, \"usd_per_gb_hour\": 0},"
+	    "\"disk_usd_per_gb_hour\": 0.5}}";
+	static const char broken[] = "\"spot_arm64\"";
+	struct fixture *f = *state;
+	_cleanup_free_ char *path = xasprintf("%s/prices", f->dir), *bad = xstrdup(json);
+	struct err e = ERR_INIT;
+	struct answer a;
+
+	assert_int_equal(fd_write_file(AT_FDCWD, path, json, strlen(json), 0600), 0);
+	open_it(f, path);
+	book_task(f, "web", T0, 3600000, NULL, 21);
+	a = ask(f, 0, INT64_MAX, METER_BY_TOTAL);
+	assert_int_equal(a.rows[0].cpu_nanousd, 1000000000);
+	assert_int_equal(a.rows[0].memory_nanousd, 1000000000);
+	assert_int_equal(a.rows[0].disk_nanousd, 500000000);
+	strstr(bad, broken)[1] = 'x'; /* one price is not there */
+	assert_int_equal(fd_write_file(AT_FDCWD, path, bad, strlen(bad), 0600), 0);
+	assert_null(meter_open(f->loop, f->dir, path, &e));
+	assert_non_null(strstr(e.msg, "prices"));
+}
+
 #define MANY 60000 /* several segments */
 
 static void segments_are_summed_once_and_dropped(void **state)
@@ -194,14 +279,17 @@ static void segments_are_summed_once_and_dropped(void **state)
 		ids[i] = function(f, (const char *[]){"a", "b", "c"}[i]);
 	for (int i = 0; i < MANY; i++) {
 		book(f, ids[i % 3], T0 + i * 10000ll, 1, METER_SUCCESS);
+		if (i % 3 == 0)
+			book_task(f, "t", T0 + i * 10000ll, 1, NULL, 20);
 		if (i % 500 == 0)
 			loop_turn(f->loop, 0);
 	}
 	for (int round = 0; round < 3; round++) { /* counted, from sums, after a restart */
 		a = ask(f, 0, INT64_MAX, METER_BY_FUNCTION);
-		assert_int_equal(a.count, 3);
+		assert_int_equal(a.count, 4);
 		for (int i = 0; i < 3; i++)
 			assert_int_equal(a.rows[i].requests, MANY / 3);
+		assert_int_equal(a.rows[3].tasks, MANY / 3);
 		a = ask(f, T0 + 5000000, T0 + 5000000 + 30000, METER_BY_TOTAL);
 		assert_int_equal(a.rows[0].requests, 3);
 		if (round == 1)
@@ -212,7 +300,7 @@ static void segments_are_summed_once_and_dropped(void **state)
 	a = ask(f, 0, INT64_MAX, METER_BY_TOTAL);
 	assert_true(a.rows[0].requests < MANY && a.rows[0].requests >= MANY / 2);
 	a = ask(f, T0 + MANY / 2 * 10000ll, INT64_MAX, METER_BY_FUNCTION); /* names are known */
-	assert_int_equal(a.count, 3);
+	assert_int_equal(a.count, 4);
 }
 
 static void book_until_killed(struct fixture *f, int pipe_fd)
@@ -261,6 +349,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(sums_and_prices_are_exact),
 	    T(tiers_fill_in_order_of_time),
+	    T(tasks_are_billed_as_on_fargate),
+	    T(price_files_may_have_tasks),
 	    T(segments_are_summed_once_and_dropped),
 	    T(what_was_booked_survives_kill),
 	};

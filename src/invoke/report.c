@@ -47,6 +47,8 @@ void report_init_start(struct environment *en)
 	char line[512];
 	int len;
 
+	if (en->version->image) /* it brings its runtime, and nobody knows which */
+		return;
 	if (c->log_json) {
 		snprintf(line, sizeof(line),
 		    "\"initializationType\":\"on-demand\",\"phase\":\"init\",\"runtimeVersion\":\"%"

@@ -40,6 +40,15 @@ void code_remember(struct code *k, const json_t *doc)
 	k->tree_size = k->tree_size ? k->tree_size : doc_int(doc, "UnzippedSize", 0);
 }
 
+void code_into_doc(json_t *doc, const struct code *k, const char *image_uri)
+{
+	doc_set_str(doc, "CodeHash", code_hex(k));
+	doc_set_int(doc, "CodeSize", code_size(k));
+	doc_set_int(doc, "UnzippedSize", code_unzipped(k));
+	doc_set_str(doc, "ImageUri", image_uri);
+	doc_set_str(doc, "ResolvedUri", code_image_uri(k));
+}
+
 bool code_ready(const struct code *k)
 {
 	return k->state == CODE_READY;
@@ -63,9 +72,13 @@ static void forget(struct code *k)
 
 	list_remove(&k->node);
 	map_remove(&l->codes, str_from(k->hex));
-	store_blob_delete(l->o.store, k->hex);
-	if (l->spawn)
-		spawn_code_delete(l->spawn, k->hash);
+	if (k->image_uri) {
+		code_image_forget(k);
+	} else {
+		store_blob_delete(l->o.store, k->hex);
+		if (l->spawn)
+			spawn_code_delete(l->spawn, k->hash);
+	}
 	free(k);
 }
 
@@ -138,7 +151,7 @@ static void start_versions(struct code *k)
 	}
 }
 
-static void settle(struct code *k)
+void code_settle(struct code *k)
 {
 	/* The last waiting upload may drop it. */
 	code_ref(k);
@@ -153,7 +166,7 @@ void code_fail(struct code *k, int result, const char *why)
 	k->state = CODE_FAILED;
 	k->result = result;
 	memccpy(k->why, why, 0, sizeof(k->why) - 1);
-	settle(k);
+	code_settle(k);
 }
 
 static void on_unpacked(void *ctx, int result, const char *why, uint64_t size_bytes)
@@ -167,7 +180,7 @@ static void on_unpacked(void *ctx, int result, const char *why, uint64_t size_by
 	} else {
 		k->state = CODE_READY;
 		k->tree_size = (int64_t)size_bytes;
-		settle(k);
+		code_settle(k);
 	}
 	code_unref(k); /* code_unpack()'s */
 }
@@ -245,8 +258,10 @@ void code_close(struct lambda *l)
 {
 	loop_timer_stop(l->o.loop, &l->dying_timer);
 	/* Blobs and trees stay for the next start, which tidies. */
-	map_for_each (&l->codes, entry)
+	map_for_each (&l->codes, entry) {
+		code_image_forget(entry->value);
 		free(entry->value);
+	}
 	map_done(&l->codes);
 }
 
@@ -298,8 +313,7 @@ static int check_object(const struct lambda *l, const struct code_source *s, str
 int code_check_source(const struct lambda *l, const struct code_source *s, struct err *e)
 {
 	if (s->image)
-		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
-		    "Container images are not supported here yet: give the code as ZipFile.");
+		return code_check_image(l, s, e);
 	if (s->zip && (s->bucket || s->key || s->version))
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
 		    "Please do not provide other FunctionCode parameters when providing a "

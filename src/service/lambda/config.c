@@ -136,9 +136,6 @@ static int check_absent(const struct wanted *w, struct err *e)
 	if (w->file_system_configs && w->file_system_configs->count)
 		return refuse(e, "File systems are not supported by this server: leave "
 				 "FileSystemConfigs out.");
-	if (w->image_config)
-		return refuse(e, "ImageConfig is for container images, which are not supported by "
-				 "this server yet.");
 	if (w->kms_key_arn && w->kms_key_arn[0])
 		return refuse(e, "Customer keys are not supported by this server: leave KMSKeyArn "
 				 "out.");
@@ -308,6 +305,7 @@ void config_merge(json_t *doc, const struct wanted *w)
 			: NULL);
 	merge_environment(doc, w->environment);
 	merge_logging(doc, w->logging_config);
+	config_merge_image(doc, w->image_config);
 }
 
 /* Equal but for what changes with every write? */

@@ -87,7 +87,7 @@ static void put_constants(
 	out->snap_start = snap;
 	tracing->mode = call_str(c, doc_str(doc, "Tracing"));
 	out->tracing_config = tracing;
-	out->package_type = "Zip";
+	out->package_type = doc_str(doc, "ResolvedUri") ? "Image" : "Zip";
 }
 
 static const struct lambda_dead_letter_config *dead_letter(struct call *c, const json_t *doc)
@@ -108,10 +108,41 @@ static const struct lambda_runtime_version_config *runtime_version(
 	struct lambda_runtime_version_config *out;
 	struct err e = ERR_INIT;
 
+	if (code_is_image(v->code))
+		return NULL;
 	if (runtime_find(doc_str(v->doc, "Runtime"), v->function->region, &choice, &e) < 0)
 		return NULL;
 	out = call_new(c, struct lambda_runtime_version_config);
 	out->runtime_version_arn = call_str(c, choice.arn);
+	return out;
+}
+
+static const struct lambda_string_list *strings(struct call *c, const json_t *list)
+{
+	struct lambda_string_list *out = call_new(c, struct lambda_string_list);
+	const char **items = call_array(c, json_array_size(list), const char *);
+
+	for (size_t i = 0; i < json_array_size(list); i++)
+		items[i] = call_str(c, json_string_value(json_array_get(list, i)));
+	out->count = json_array_size(list);
+	out->items = items;
+	return out->count ? out : NULL;
+}
+
+static const struct lambda_image_config_response *image_config_of(struct call *c, const json_t *doc)
+{
+	const json_t *own = json_object_get(doc, "ImageConfig");
+	struct lambda_image_config_response *out;
+	struct lambda_image_config *config;
+
+	if (!own)
+		return NULL;
+	config = call_new(c, struct lambda_image_config);
+	config->entry_point = strings(c, json_object_get(own, "EntryPoint"));
+	config->command = strings(c, json_object_get(own, "Command"));
+	config->working_directory = call_str(c, doc_str(own, "WorkingDirectory"));
+	out = call_new(c, struct lambda_image_config_response);
+	out->image_config = config;
 	return out;
 }
 
@@ -120,6 +151,8 @@ const char *code_sha256_base64(struct call *c, const json_t *doc)
 	uint8_t hash[WIRE_HASH_SIZE];
 	char text[BASE64_ENCODED_SIZE(WIRE_HASH_SIZE)];
 
+	if (doc_str(doc, "ResolvedUri")) /* of images it is no base64 */
+		return call_str(c, doc_str(doc, "CodeHash"));
 	if (!hex_decode(str_from(doc_str(doc, "CodeHash")), hash, sizeof(hash)))
 		return NULL;
 	base64_encode(hash, sizeof(hash), text);
@@ -154,6 +187,7 @@ void describe_version(struct call *c, const struct version *v, const char *quali
 	if (phase != DESCRIBE_LISTED)
 		out->runtime_version_config = runtime_version(c, v);
 	put_constants(c, doc, out);
+	out->image_config_response = image_config_of(c, doc);
 	put_state(c, v, phase, out);
 }
 

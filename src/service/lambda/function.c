@@ -60,9 +60,14 @@ static int check_name(struct call *c, const struct ref *r, struct err *e)
 
 static int check_package(const struct lambda_create_function_in *in, struct err *e)
 {
-	if (in->package_type && strcmp(in->package_type, "Image") == 0)
+	bool image = in->package_type && strcmp(in->package_type, "Image") == 0;
+
+	if (image != (in->code->image_uri != NULL))
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
-		    "Container images are not supported here yet: use PackageType Zip.");
+		    image ? "Please provide ImageUri when creating a function with packageType "
+			    "Image."
+			  : "Please don't provide ImageUri when creating a function with "
+			    "packageType Zip.");
 	if (in->code_signing_config_arn)
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
 		    "Code signing is not supported by this server: leave CodeSigningConfigArn "
@@ -71,7 +76,7 @@ static int check_package(const struct lambda_create_function_in *in, struct err 
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
 		    "%s is not supported by this server: leave it out.",
 		    in->publish_to ? "PublishTo" : "TenancyConfig");
-	if (!in->runtime || !in->handler)
+	if (!image && (!in->runtime || !in->handler))
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
 		    "Runtime and Handler are mandatory parameters for functions created with "
 		    "deployment packages.");
@@ -103,6 +108,8 @@ static int check_create(
 		r = check_package(in, e);
 	if (r == 0)
 		r = config_check_architectures(in->architectures, e);
+	if (r == 0)
+		r = config_check_package(&w, in->code->image_uri != NULL, e);
 	if (r == 0)
 		r = config_check(c, &w, e);
 	if (r == 0)
@@ -140,9 +147,7 @@ static int create_with_code(
 	struct change *ch;
 
 	config_merge(doc, &w);
-	doc_set_str(doc, "CodeHash", code_hex(k));
-	doc_set_int(doc, "CodeSize", code_size(k));
-	doc_set_int(doc, "UnzippedSize", code_unzipped(k));
+	code_into_doc(doc, k, in->code->image_uri);
 	if (layers_merge(c, doc, in->layers, e) < 0) {
 		json_decref(doc);
 		return -EINVAL;
@@ -207,8 +212,13 @@ int lambda_get_function(struct call *c, const struct lambda_get_function_in *in,
 		return r;
 	describe_version(c, v, ref.qualifier, DESCRIBE_NOW, configuration);
 	out->configuration = configuration;
-	code->repository_type = "S3";
-	code->location = code_location(c, c->ctx, code_hex(v->code));
+	code->repository_type = code_is_image(v->code) ? "ECR" : "S3";
+	if (code_is_image(v->code)) {
+		code->image_uri = call_str(c, doc_str(v->doc, "ImageUri"));
+		code->resolved_image_uri = call_str(c, doc_str(v->doc, "ResolvedUri"));
+	} else {
+		code->location = code_location(c, c->ctx, code_hex(v->code));
+	}
 	out->code = code;
 	if (json_object_size(json_object_get(v->function->doc, "Tags")))
 		out->tags = describe_tags(c, v->function);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "aws/aws.h"
+#include "image/image.h"
 #include "invoke/invoke.h"
 #include "store/store.h"
 #include "target/target.h"
@@ -33,6 +34,9 @@ struct lambda_options {
 	    const char *version, size_t limit,
 	    void (*done)(void *arg, int result, struct str data, const char *text), void *arg);
 	void *object_ctx;
+	struct images *images; /* NULL: functions cannot be made of images */
+	/* Hosts that mean our own registry, NULL at the end; for names of images. */
+	const char *const *registries;
 };
 
 /* Load everything (blocking, for start-up). The strings of o stay the caller's and outlive the

@@ -213,6 +213,16 @@ struct code *code_ref(struct code *k);
 void code_unref(struct code *k); /* NULL is fine */
 /* The code of a stored version; unpacked again if it has got lost. */
 struct code *code_load(struct lambda *l, const char *hex);
+/* The same of an image; pulled again if it has got lost. */
+struct code *code_load_image(struct lambda *l, const char *hex, const char *uri);
+bool code_is_image(const struct code *k);
+/* What a version's document says of its code; image_uri: as the client gave it, or NULL. */
+void code_into_doc(json_t *doc, const struct code *k, const char *image_uri);
+const char *code_image_uri(const struct code *k); /* with the digest; NULL of a zip */
+/* Its layers and what to run in it, with what a version's document says (ImageConfig); ret's lists
+ * are in the arena. */
+void code_image_config(
+    const struct code *k, const json_t *doc, struct arena *a, struct invoke_image *ret);
 /* Fetch, hash, store and unpack a zip for a call; f (NULL: of a layer) is held meanwhile. next()
  * gets the code (it may keep a reference of its own) and returns what a handler returns; not called
  * when it fails or the client has gone. Returns CALL_PENDING. */
@@ -225,6 +235,11 @@ void code_close(struct lambda *l);
 /* A link to the zip that works for ten minutes. */
 const char *code_location(struct call *c, struct lambda *l, const char *hex);
 int64_t code_total(const struct lambda *l); /* bytes of zips, each version counted */
+int code_check_image(const struct lambda *l, const struct code_source *s, struct err *e);
+/* done gets the code, valid during the call, or NULL, the image room's name for the failure, and
+ * why. uri has been checked. */
+typedef void code_pulled(void *ctx, struct code *k, const char *code, const char *why);
+void code_pull(struct lambda *l, const char *uri, code_pulled *done, void *ctx);
 /* Exactly one source, and one that works here. */
 int code_check_source(const struct lambda *l, const struct code_source *s, struct err *e);
 /* Can this be a zip? Before it is stored. */
@@ -283,6 +298,9 @@ struct wanted {
 		.tracing_config = (in)->tracing_config, .vpc_config = (in)->vpc_config,           \
 	}
 int config_check(struct call *c, const struct wanted *w, struct err *e);
+/* image.c: what a zip has and an image has not, and the other way round. */
+int config_check_package(const struct wanted *w, bool image, struct err *e);
+void config_merge_image(json_t *doc, const struct lambda_image_config *ic); /* NULL: stays */
 /* event_invoke_config.c: is there such a dead-letter target? arn may be NULL or "". */
 int config_check_dead_letter(struct call *c, const char *arn, struct err *e);
 /* A document with all defaults, then with what is wanted. */

@@ -200,7 +200,9 @@ static int apply_version(struct function *f, int64_t number, json_t *doc, int64_
 	v->number = number;
 	v->doc = doc;
 	v->stored = stored;
-	v->code = code_load(f->lambda, doc_str(doc, "CodeHash"));
+	v->code = doc_str(doc, "ResolvedUri") ? code_load_image(f->lambda, doc_str(doc, "CodeHash"),
+						    doc_str(doc, "ResolvedUri"))
+					      : code_load(f->lambda, doc_str(doc, "CodeHash"));
 	code_remember(v->code, doc);
 	layers_hold(v);
 	if (!slot)

@@ -12,11 +12,15 @@ static void finish(struct change *ch)
 
 /* ---- code ---- */
 
-static void set_code(json_t *doc, const struct code *k)
+static int check_kind(const struct function *f, const char *image_uri, struct err *e)
 {
-	doc_set_str(doc, "CodeHash", code_hex(k));
-	doc_set_int(doc, "CodeSize", code_size(k));
-	doc_set_int(doc, "UnzippedSize", code_unzipped(k));
+	bool image = code_is_image(f->latest->code);
+
+	if (image == (image_uri != NULL))
+		return 0;
+	return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+	    image ? "Please provide ImageUri when updating a function with packageType Image."
+		  : "Please don't provide ImageUri when updating a function with packageType Zip.");
 }
 
 /* What the answer would be: nothing is kept of it. */
@@ -37,7 +41,7 @@ static int update_with_code(
 	json_t *doc = json_deep_copy(f->latest->doc);
 	struct change *ch;
 
-	set_code(doc, k);
+	code_into_doc(doc, k, in->image_uri);
 	if (layers_merge(c, doc, NULL, e) < 0) {
 		json_decref(doc);
 		return -EINVAL;
@@ -73,7 +77,9 @@ int lambda_update_function_code(struct call *c, const struct lambda_update_funct
 	if (in->publish_to)
 		return fail(e, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
 		    "PublishTo is not supported by this server: leave it out.");
-	r = config_check_architectures(in->architectures, e);
+	r = check_kind(f, in->image_uri, e);
+	if (r == 0)
+		r = config_check_architectures(in->architectures, e);
 	if (r == 0)
 		r = code_check_source(c->ctx, &source, e);
 	if (r == 0)
@@ -99,7 +105,9 @@ int lambda_update_function_configuration(struct call *c,
 		return r;
 	if (f->busy)
 		return change_wait(c, in, f);
-	r = config_check(c, &w, e);
+	r = config_check_package(&w, code_is_image(f->latest->code), e);
+	if (r == 0)
+		r = config_check(c, &w, e);
 	if (r == 0)
 		r = config_check_revision(f->latest->doc, in->revision_id, e);
 	if (r < 0)

@@ -1,8 +1,8 @@
 /*
- * Uploads: a zip on its way from a request, or from an object of S3 that it names, to an unpacked
- * tree: hashed on a worker, written as a blob, unpacked by the spawner. The bytes of a request lie
- * in its arena; when the client goes away meanwhile, the upload takes the arena over. Loop thread,
- * but for hash().
+ * Uploads: a zip on its way from a request, or from an object of S3 that it names (or an image from
+ * its registry), to an unpacked tree: hashed on a worker, written as a blob, unpacked by the
+ * spawner. The bytes of a request lie in its arena; when the client goes away meanwhile, the upload
+ * takes the arena over. Loop thread, but for hash().
  */
 #include <openssl/sha.h>
 
@@ -179,6 +179,25 @@ static void on_object(void *arg, int result, struct str data, const char *text)
 	loop_work_start(u->lambda->o.loop, &u->work);
 }
 
+/* ---- an image ---- */
+
+static void on_pulled(void *ctx, struct code *k, const char *code, const char *why)
+{
+	struct upload *u = ctx;
+
+	if (k)
+		u->code = code_ref(k);
+	else if (code && strcmp(code, "CannotPullContainerAuthError") == 0)
+		fail(&u->refused, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "The registry does not let this server read the source image: %.180s", why);
+	else
+		fail(&u->refused, LAMBDA_INVALID_PARAMETER_VALUE_EXCEPTION,
+		    "Source image does not exist, or cannot be read: %.150s. Provide a valid "
+		    "source image.",
+		    why ? why : "");
+	finish(u);
+}
+
 int code_upload(struct call *c, const void *in, struct function *f,
     const struct code_source *source, code_next *next)
 {
@@ -196,7 +215,9 @@ int code_upload(struct call *c, const void *in, struct function *f,
 		function_hold(f);
 	c->user = u;
 	call_on_stop(c, on_gone);
-	if (source->zip) {
+	if (source->image) {
+		code_pull(l, source->image, on_pulled, u);
+	} else if (source->zip) {
 		u->zip = *source->zip;
 		loop_work_start(l->o.loop, &u->work);
 	} else {

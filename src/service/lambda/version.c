@@ -42,24 +42,41 @@ static bool has_python_variables(const struct invoke_variable *list, size_t coun
 	return false;
 }
 
+/* Its own program, or the one that its runtime is. False: that is no longer installed. */
+static bool choose_program(const struct version *v, struct invoke_config *config)
+{
+	static struct runtime_choice choice; /* until the version has copied it */
+	struct err e = ERR_INIT;
+
+	if (code_is_image(v->code))
+		return true;
+	if (runtime_find(doc_str(v->doc, "Runtime"), v->function->region, &choice, &e) < 0)
+		return false;
+	config->runtime = doc_str(v->doc, "Runtime");
+	config->runtime_version = choice.version;
+	config->runtime_arn = choice.arn;
+	config->program = has_python_variables(config->variables, config->variable_count)
+			      ? choice.own_program
+			      : choice.program;
+	if (strncmp(config->runtime, "provided", 8) == 0 && layers_bootstrap(v))
+		config->program = &layer_bootstrap;
+	memcpy(config->code, code_hash(v->code), sizeof(config->code));
+	return true;
+}
+
 void version_start(struct version *v)
 {
 	const json_t *doc = v->doc;
 	struct invoke_variable *variables = NULL;
 	struct invoke_config config;
-	struct runtime_choice choice;
-	struct err e = ERR_INIT;
+	struct invoke_image image;
+	struct arena arena;
 	char number[24];
 
-	if (v->run || !code_ready(v->code) || !layers_ready(v) ||
-	    runtime_find(doc_str(doc, "Runtime"), v->function->region, &choice, &e) < 0)
+	if (v->run || !code_ready(v->code) || !layers_ready(v))
 		return;
 	config = (struct invoke_config){
 	    .version = version_name(v, number),
-	    .runtime = doc_str(doc, "Runtime"),
-	    .runtime_version = choice.version,
-	    .runtime_arn = choice.arn,
-	    .program = choice.program,
 	    .handler = doc_str(doc, "Handler"),
 	    .role_arn = doc_str(doc, "Role"),
 	    .log_group = doc_str(doc, "LogGroup"),
@@ -70,15 +87,17 @@ void version_start(struct version *v)
 	};
 	config.variable_count = make_variables(doc, &variables);
 	config.variables = variables;
-	if (has_python_variables(variables, config.variable_count))
-		config.program = choice.own_program;
-	if (strncmp(config.runtime, "provided", 8) == 0 && layers_bootstrap(v))
-		config.program = &layer_bootstrap;
-	memcpy(config.code, code_hash(v->code), sizeof(config.code));
 	config.layer_count = (uint32_t)v->layer_count;
 	for (size_t i = 0; i < v->layer_count; i++)
 		memcpy(config.layers[i], code_hash(v->layers[i]), sizeof(config.layers[i]));
-	v->run = invoke_version_new(v->function->run, &config);
+	arena_init(&arena);
+	if (code_is_image(v->code)) {
+		code_image_config(v->code, doc, &arena, &image);
+		config.image = &image;
+	}
+	if (choose_program(v, &config))
+		v->run = invoke_version_new(v->function->run, &config);
+	arena_done(&arena);
 	free(variables);
 }
 
@@ -89,7 +108,7 @@ const char *version_state(const struct version *v, const char **ret_code, const 
 	if (v->run)
 		return "Active";
 	if (why) {
-		*ret_code = "InvalidZipFileException";
+		*ret_code = code_is_image(v->code) ? "InvalidImage" : "InvalidZipFileException";
 		*ret_reason = why[0] ? why : "The code could not be unpacked.";
 		return "Failed";
 	}

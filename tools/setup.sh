@@ -6,7 +6,7 @@ packages="build-essential meson ninja-build pkg-config python3 python3-pil pytho
 curl e2fsprogs zip libssl-dev libjansson-dev libsqlite3-dev libarchive-dev libcurl4-openssl-dev
 libseccomp-dev libpcre2-dev libyaml-dev libexpat1-dev libcmocka-dev musl-tools clang-14 libclang-rt-14-dev clang-format-14 crun wrk
 ca-certificates nginx-light librdkafka-dev librabbitmq-dev rabbitmq-server
-iproute2 nftables"
+iproute2 nftables conmon runc runsc skopeo umoci buildah busybox-static docker-registry docker.io"
 # A node from elsewhere is fine; Debian's is the fallback.
 command -v node >/dev/null 2>&1 || packages="$packages nodejs"
 command -v npm >/dev/null 2>&1 || packages="$packages npm"

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "box/box.h"
+#include "core/core_int.h"
 #include "gen/ecs.h"
 #include "gen/iam.h"
 #include "gen/lambda.h"
@@ -244,7 +245,9 @@ static int open_services(struct core *c, struct err *e)
 	    .url = c->url,
 	    .code_dir = code,
 	    .load_object = load_object,
-	    .object_ctx = c};
+	    .object_ctx = c,
+	    .images = c->images,
+	    .registries = c->registries};
 
 	snprintf(code, sizeof(code), "%s/code", c->config.data);
 	c->aws = aws_new(c->loop, &config);
@@ -351,6 +354,8 @@ int core_open(struct core *c, struct err *e)
 	c->server = front_open(&c->parts, c->loop);
 	c->box_server = front_open(&c->parts, c->loop);
 	r = open_invoke(c, e);
+	if (r == 0)
+		r = core_open_images(c, e);
 	if (r == 0)
 		r = open_services(c, e);
 	if (r == 0)

@@ -18,6 +18,8 @@ struct core {
 	struct invoke *invoke;
 	struct queues *queues;
 	struct sqs *sqs;
+	struct images *images;
+	const char *const *registries; /* hosts that mean our own registry; NULL at the end */
 	struct ecs *ecs;
 	struct ssm *ssm;
 	struct secretsmanager *secretsmanager;

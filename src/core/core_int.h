@@ -1,0 +1,7 @@
+/* Wiring that is not in core.c. */
+#pragma once
+
+#include "box/box.h"
+#include "core/core.h"
+
+int core_open_images(struct core *c, struct err *e); /* after boxes and store */

@@ -12,6 +12,8 @@ struct lambda;
 struct meter;
 struct invoke;
 struct boxes;
+struct spawn;
+struct tasks;
 
 struct front_parts {
 	struct loop *loop;
@@ -20,6 +22,8 @@ struct front_parts {
 	struct meter *meter;
 	struct invoke *invoke;
 	struct boxes *boxes;
+	struct spawn *spawn;
+	struct tasks *tasks;
 	bool dev;
 	bool draining; /* the server is stopping: nothing new is begun */
 };

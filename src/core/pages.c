@@ -17,7 +17,7 @@ static void reply_json(struct http_request *r, unsigned status, struct str body)
 	http_reply(r, status, &type, 1, body);
 }
 
-static void reply_error(struct http_request *r, unsigned status, const char *message)
+void pages_reply_error(struct http_request *r, unsigned status, const char *message)
 {
 	struct buf b = BUF_INIT;
 
@@ -146,7 +146,8 @@ static void on_rows(void *ctx, int result, const struct meter_row *rows, size_t 
 	struct buf b = BUF_INIT;
 
 	if (bill->r && result < 0) {
-		reply_error(bill->r, 500, "The usage ledger cannot be read: see the server's log.");
+		pages_reply_error(
+		    bill->r, 500, "The usage ledger cannot be read: see the server's log.");
 	} else if (bill->r) {
 		buf_puts(&b, "{\"rows\":[");
 		for (size_t i = 0; i < count; i++) {
@@ -196,11 +197,11 @@ static void bill_page(const struct front_parts *p, struct http_request *r)
 	struct bill *bill;
 
 	if (!parse_group(parameter(r, "by"), &by)) {
-		reply_error(r, 400, "by is 'function', 'day' or 'total'.");
+		pages_reply_error(r, 400, "by is 'function', 'day' or 'total'.");
 		return;
 	}
 	if (!parse_date(r, "from", &from) || !parse_date(r, "to", &to)) {
-		reply_error(
+		pages_reply_error(
 		    r, 400, "from and to are dates such as 2026-11-23 or 2026-11-23T10:00:00Z.");
 		return;
 	}
@@ -213,16 +214,23 @@ static void bill_page(const struct front_parts *p, struct http_request *r)
 
 /* ---- routing ---- */
 
+bool pages_signed(const struct front_parts *p, struct http_request *r, const char *service,
+    struct aws_principal *ret)
+{
+	struct err e = ERR_INIT;
+
+	if (aws_authenticate(p->aws, r, service, NULL, ret, &e) >= 0 &&
+	    (p->dev || ret->type != AWS_ANONYMOUS))
+		return true;
+	pages_reply_error(r, 403, e.msg[0] ? e.msg : "Sign this request (SigV4).");
+	return false;
+}
+
 static bool signed_by_somebody(const struct front_parts *p, struct http_request *r)
 {
 	struct aws_principal who;
-	struct err e = ERR_INIT;
 
-	if (aws_authenticate(p->aws, r, "lambda", NULL, &who, &e) >= 0 &&
-	    (p->dev || who.type != AWS_ANONYMOUS))
-		return true;
-	reply_error(r, 403, e.msg[0] ? e.msg : "Sign this request (SigV4, service lambda).");
-	return false;
+	return pages_signed(p, r, "lambda", &who);
 }
 
 void pages_on_request(const struct front_parts *p, struct http_request *r)
@@ -230,7 +238,7 @@ void pages_on_request(const struct front_parts *p, struct http_request *r)
 	if (str_has_prefix(r->path, LAMBDA_CODE_PATH)) {
 		lambda_code_request(p->lambda, r);
 	} else if (!str_is(r->method, "GET")) {
-		reply_error(r, 405, "Only GET is answered here.");
+		pages_reply_error(r, 405, "Only GET is answered here.");
 	} else if (str_is(r->path, "/_mayfly/health")) {
 		reply_json(r, 200, STR("{\"status\":\"ready\"}\n"));
 	} else if (str_is(r->path, "/_mayfly/status")) {
@@ -240,7 +248,7 @@ void pages_on_request(const struct front_parts *p, struct http_request *r)
 		if (signed_by_somebody(p, r))
 			bill_page(p, r);
 	} else {
-		reply_error(r, 404, "There is health, status and bill here.");
+		pages_reply_error(r, 404, "There is health, status and bill here.");
 	}
 }
 

@@ -45,8 +45,11 @@ static const char environment[] =
     "  mayfly deploy examples/hello-node\n"
     "  mayfly invoke hello-node '{\"name\":\"Ada\"}'\n"
     "\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the function failed, 4 no such function or no "
-    "server\n";
+    "A first container:\n"
+    "  mayfly run -it --rm busybox sh\n"
+    "\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the function failed, 4 no such function, no\n"
+    "such task or no server; `run` and `exec`: those of the command, 125 to 127 as docker's\n";
 
 const struct cli_verb *cli_verb_find(const char *name)
 {

@@ -91,7 +91,8 @@ static int list_clusters(struct client *c, json_t *ret)
 		json_t *answer = NULL;
 		const char *next;
 
-		code = client_ecs(c, "ListClusters", in, CLIENT_UNKNOWN, "listing clusters", &answer);
+		code =
+		    client_ecs(c, "ListClusters", in, CLIENT_UNKNOWN, "listing clusters", &answer);
 		json_array_extend(ret, json_object_get(answer, "clusterArns"));
 		next = field_text(answer, "nextToken");
 		if (*next)

@@ -15,6 +15,8 @@
 /* For the task to start and the process in it; pulling is over by then. */
 #define ANSWER_MS 120000
 
+volatile sig_atomic_t client_interrupted;
+
 struct client_stream {
 	struct client *client;
 	curl_socket_t fd;
@@ -84,6 +86,8 @@ static int wait_for(const struct client_stream *s, short events, int64_t until_n
 	int64_t left_ms = (until_ns - time_mono_ns()) / 1000000;
 	int n = left_ms > 0 ? poll(&p, 1, (int)left_ms) : 0;
 
+	if (client_interrupted)
+		return -EINTR;
 	return n > 0 || (n < 0 && errno == EINTR) ? 0 : -ETIMEDOUT;
 }
 
@@ -217,6 +221,8 @@ int client_stream_open(struct client *c, const struct client_request *r, const c
 	client_stream_close(s);
 	if (result == 0)
 		return CLIENT_NOTED;
+	if (result == -EINTR)
+		return CLIENT_INTERRUPTED;
 	return client_no_answer(
 	    c, result == -ETIMEDOUT ? CURLE_OPERATION_TIMEDOUT : CURLE_RECV_ERROR);
 }

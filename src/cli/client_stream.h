@@ -2,9 +2,15 @@
  * handle; other requests need a client of their own meanwhile. */
 #pragma once
 
+#include <signal.h>
+
 #include "cli/client.h"
 
 struct client_stream;
+
+/* Set by a handler of signals: opening gives up, with CLIENT_INTERRUPTED and without a word. */
+extern volatile sig_atomic_t client_interrupted;
+#define CLIENT_INTERRUPTED (-3)
 
 /* Ask for `protocol`. CLI_OK and *ret on 101; CLIENT_NOTED: the server answered something else,
  * which is in *answer; else an exit code after saying why. */

@@ -200,6 +200,22 @@ static void read_signal(struct session *s)
 
 /* ---- the whole ---- */
 
+static void on_early(int signal)
+{
+	client_interrupted = signal;
+}
+
+/* Who minds that a task is left behind hears of signals from the beginning. */
+static void catch_early(const struct interact *x, bool on)
+{
+	struct sigaction a = {.sa_handler = on ? on_early : SIG_DFL};
+
+	if (!x->on_signal)
+		return;
+	sigaction(SIGINT, &a, NULL);
+	sigaction(SIGTERM, &a, NULL);
+}
+
 static bool open_signals(struct session *s, sigset_t *before)
 {
 	sigset_t set;
@@ -259,6 +275,11 @@ static int open_stream(struct session *s)
 	text = json_dumps(x->body, JSON_COMPACT);
 	r.body = str_from(text);
 	code = client_stream_open(x->client, &r, ATTACH_PROTOCOL, &s->stream, &a);
+	if (code == CLIENT_INTERRUPTED) {
+		if (x->on_signal)
+			x->on_signal(x->ctx, client_interrupted, 1);
+		code = 128 + client_interrupted;
+	}
 	if (code == CLIENT_NOTED) {
 		s->end->refused = a.status;
 		free(client_answer_error(&a, &s->end->why));
@@ -277,7 +298,9 @@ int interact_run(const struct interact *x, struct interact_end *ret)
 	int code;
 
 	*ret = (struct interact_end){0};
+	catch_early(x, true);
 	code = open_stream(&s);
+	catch_early(x, false);
 	if (code)
 		return code == CLIENT_NOTED ? CLI_OK : code;
 	if (!open_signals(&s, &before)) {

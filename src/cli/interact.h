@@ -25,7 +25,7 @@ struct interact_end {
 };
 
 /* CLI_OK when the stream ended in order or was refused (*ret tells); else an exit code. Says why
- * unless it is in *ret. */
+ * unless it is in *ret. Until the stream is open, a signal ends it with 130 after on_signal(). */
 int interact_run(const struct interact *x, struct interact_end *ret);
 /* May -t be asked for? CLI_OK or the exit code after saying why not. */
 int interact_check(const char *verb, bool interactive, bool tty);

@@ -68,7 +68,10 @@ struct tasks_options {
 
 /* Loads the records and adopts what runs. NULL and e on failure. */
 struct tasks *tasks_open(const struct tasks_options *o, struct err *e);
-/* Running containers go on. NULL is fine. */
+/* First when core ends, before spawner, images, listeners and store are closed: nothing is served
+ * or asked for any more, containers go on. NULL is fine. */
+void tasks_leave(struct tasks *t);
+/* After tasks_leave() and after the store was closed, whose last callbacks still need this. */
 void tasks_close(struct tasks *t);
 
 /* ---- this machine ---- */

@@ -178,6 +178,7 @@ struct tasks {
 	struct loop_timer drop;
 	struct http_server *server;
 	struct tails *tails;
+	bool left; /* core ends */
 	struct tasks_host host;
 };
 
@@ -217,7 +218,8 @@ void unit_exited(struct unit *u, const struct container_facts *f);
 /* It could not be started: "<code>: <why>". */
 void unit_fail(struct unit *u, const char *code, const char *why);
 void unit_open_log(struct unit *u);
-void unit_done(struct unit *u); /* everything of it but the container */
+void unit_done(struct unit *u);  /* everything of it but the container */
+void unit_leave(struct unit *u); /* core ends: as above, but ask nobody for anything */
 bool unit_replaceable(const struct unit *u, int64_t now_ms);
 const char *unit_status(const struct unit *u); /* "PENDING", … */
 /* Its name in the URLs of the metadata endpoint, the same for all its attempts. */

@@ -109,7 +109,10 @@ void task_free(struct task *t)
 		map_remove(&t->all->by_arn, str_from(t->arn));
 	map_remove(&t->all->by_sandbox, str_from(t->sandbox_id));
 	for (unsigned i = 0; i < t->unit_count; i++) {
-		unit_done(&t->units[i]);
+		if (t->all->left)
+			unit_leave(&t->units[i]);
+		else
+			unit_done(&t->units[i]);
 		free(t->units[i].reason);
 	}
 	place_close(t, &t->place);
@@ -175,7 +178,7 @@ static void wake(struct loop_task *w)
 	struct task *t = container_of(w, struct task, wake);
 	int64_t now = loop_now_ns(t->all->o.loop);
 
-	if (t->adopting)
+	if (t->adopting || t->all->left)
 		return;
 	do {
 		t->due_ns = NEVER;
@@ -448,11 +451,37 @@ struct tasks *tasks_open(const struct tasks_options *o, struct err *e)
 	return all;
 }
 
+static void leave(struct list *list)
+{
+	list_for_each (n, list) {
+		struct task *t = list_entry(n, struct task, node);
+
+		loop_task_cancel(&t->wake);
+		loop_timer_stop(t->all->o.loop, &t->timer);
+		for (unsigned i = 0; i < t->unit_count; i++)
+			unit_leave(&t->units[i]);
+		place_close(t, &t->place);
+	}
+}
+
+void tasks_leave(struct tasks *all)
+{
+	if (!all || all->left)
+		return;
+	all->left = true;
+	loop_timer_stop(all->o.loop, &all->drop);
+	leave(&all->live);
+	leave(&all->stopped);
+	leave(&all->brief);
+	tails_free(take_ptr(all->tails));
+	http_server_free(take_ptr(all->server));
+}
+
 void tasks_close(struct tasks *all)
 {
 	if (!all)
 		return;
-	loop_timer_stop(all->o.loop, &all->drop);
+	tasks_leave(all);
 	list_for_each_safe (n, &all->live)
 		task_free(list_entry(n, struct task, node));
 	list_for_each_safe (n, &all->stopped)
@@ -461,8 +490,6 @@ void tasks_close(struct tasks *all)
 		task_free(list_entry(n, struct task, node));
 	map_done(&all->by_arn);
 	map_done(&all->by_sandbox);
-	tails_free(all->tails);
-	http_server_free(all->server);
 	docs_close(all->docs);
 	free(all);
 }

@@ -60,16 +60,21 @@ void unit_fail(struct unit *u, const char *code, const char *why)
 	end(u);
 }
 
-void unit_done(struct unit *u)
+void unit_leave(struct unit *u)
 {
 	if (u->pull)
 		image_pull_cancel(take_ptr(u->pull));
 	image_unref(take_ptr(u->image));
-	health_stop(u);
 	stats_close(u);
 	tail_close(take_ptr(u->tail));
 	place_close(u->task, &u->place);
 	input_wipe(u);
+}
+
+void unit_done(struct unit *u)
+{
+	health_stop(u);
+	unit_leave(u);
 }
 
 /* ---- its log ---- */

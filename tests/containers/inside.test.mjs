@@ -1,0 +1,82 @@
+// What a container finds inside: environment, secrets, files, user, limits, metadata, credentials.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+
+import { Rig, makeImage, s3, secrets, ssm } from './rig.mjs';
+
+let rig;
+before(async () => {
+	rig = await Rig.start({ images: { busybox: makeImage(), own: makeImage({ config: {
+		Entrypoint: ['/bin/sh', '-c'], Cmd: ['echo image; pwd; id; env'], WorkingDir: '/var',
+		User: 'app', Env: ['PATH=/bin', 'FROM=image', 'BOTH=image'] } }) } });
+});
+after(() => rig?.stop());
+afterEach(() => rig.clean());
+
+test('an image runs as it says', async () => {
+	const task = await rig.finished([{ image: rig.image('own'), environment: [{ name: 'BOTH', value: 'task' }] }]);
+	const text = (await rig.lines(task.taskArn)).join('\n');
+	assert.match(text, /^image\n\/var\nuid=1000\(app\) gid=1001\(app\) groups=.*1002/);
+	assert.match(text, /^FROM=image$/m);
+	assert.match(text, /^BOTH=task$/m);
+	assert.match(text, /^AWS_REGION=us-east-1$/m);
+	assert.match(text, /^ECS_CONTAINER_METADATA_URI_V4=http:\/\/169\.254\.170\.2\/v4\//m);
+});
+
+test('secrets and environment files are resolved before the start', async () => {
+	const client = (c) => new c(rig.server.client());
+	await client(ssm.SSMClient).send(new ssm.PutParameterCommand({ Name: '/app/p',
+		Value: 'parameter', Type: 'SecureString' }));
+	const { ARN } = await client(secrets.SecretsManagerClient).send(new secrets.CreateSecretCommand({
+		Name: 'app', SecretString: '{"user":"u","password":"pw"}' }));
+	const store = new s3.S3Client({ ...rig.server.client(), forcePathStyle: true });
+	await store.send(new s3.CreateBucketCommand({ Bucket: 'env' }));
+	await store.send(new s3.PutObjectCommand({ Bucket: 'env', Key: 'a.env', Body: '# x\nFILE=a\nTWICE=first\n' }));
+	await store.send(new s3.PutObjectCommand({ Bucket: 'env', Key: 'b.env', Body: 'TWICE=second\nB=b\n' }));
+	const { text } = await rig.output('env | sort', {
+		secrets: [{ name: 'P', valueFrom: '/app/p' }, { name: 'W', valueFrom: ARN },
+			{ name: 'PW', valueFrom: `${ARN}:password::` }],
+		environmentFiles: [{ type: 's3', value: 'arn:aws:s3:::env/a.env' },
+			{ type: 's3', value: 'arn:aws:s3:::env/b.env' }] });
+	for (const line of ['P=parameter', 'W={"user":"u","password":"pw"}', 'PW=pw', 'FILE=a',
+		'TWICE=first', 'B=b'])
+		assert.ok(text.split('\n').includes(line), `${line} in\n${text}`);
+});
+
+for (const networkMode of ['awsvpc', 'bridge', 'none'])
+	test(`metadata, credentials and the endpoint are served with ${networkMode}`, async () => {
+		const sh = `wget -q -O - $ECS_CONTAINER_METADATA_URI_V4; echo
+wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/task; echo
+wget -q -O - http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI; echo
+wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/stats; echo
+wget -q -O - $AWS_ENDPOINT_URL/_mayfly/health >/dev/null && echo healthy
+wget -q -O - http://169.254.170.2/v4/other || echo refused`;
+		const { text } = await rig.output(sh, {}, { networkMode,
+			taskRoleArn: 'arn:aws:iam::123456789012:role/task' });
+		const [container, task, keys, , healthy, refused] = text.split('\n');
+		assert.equal(JSON.parse(container).Name, 'c0');
+		assert.equal(JSON.parse(task).Containers.length, 1);
+		assert.match(JSON.parse(keys).AccessKeyId, /^ASIA/);
+		assert.equal(JSON.parse(keys).RoleArn, 'arn:aws:iam::123456789012:role/task');
+		assert.equal(healthy, 'healthy');
+		assert.equal(refused, 'refused');
+	});
+
+test('limits, mounts and rights are what the definition says', async () => {
+	const { text } = await rig.output(`hostname; cat /etc/hosts; cat /etc/resolv.conf
+touch /x 2>&1; touch /t/y && echo tmpfs; grep -c . /proc/self/mounts >/dev/null
+grep CapEff /proc/self/status; cat /proc/sys/net/core/somaxconn; id -u`, { hostname: 'box',
+		readonlyRootFilesystem: true, user: '1234', dnsServers: ['9.9.9.9'],
+		extraHosts: [{ hostname: 'friend', ipAddress: '10.9.8.7' }],
+		systemControls: [{ namespace: 'net.core.somaxconn', value: '77' }],
+		linuxParameters: { tmpfs: [{ containerPath: '/t', size: 4, mountOptions: ['mode=1777'] }],
+			capabilities: { drop: ['ALL'] } } });
+	assert.match(text, /^box$/m);
+	assert.match(text, /10\.9\.8\.7\s+friend/);
+	assert.match(text, /nameserver 9\.9\.9\.9/);
+	assert.match(text, /Read-only file system/);
+	assert.match(text, /^tmpfs$/m);
+	assert.match(text, /CapEff:\s+0000000000000000/);
+	assert.match(text, /^77$/m);
+	assert.match(text, /^1234$/m);
+});

@@ -1,0 +1,249 @@
+// What tests of containers share: an image made of busybox, a registry that serves it from this
+// process, clients of a running server, and a look at what the kernel still holds.
+// Run in a network namespace of its own: unshare --net sh -c 'ip link set lo up; exec node --test …'
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync,
+	writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+
+import { startServer } from '../api/server.mjs';
+
+// The SDK is installed beside the API tests.
+const require = createRequire(new URL('../api/server.mjs', import.meta.url));
+export const ecs = require('@aws-sdk/client-ecs');
+export const logs = require('@aws-sdk/client-cloudwatch-logs');
+export const ssm = require('@aws-sdk/client-ssm');
+export const secrets = require('@aws-sdk/client-secrets-manager');
+export const s3 = require('@aws-sdk/client-s3');
+export const iam = require('@aws-sdk/client-iam');
+
+const digestOf = (data) => `sha256:${createHash('sha256').update(data).digest('hex')}`;
+
+/* ---- images ---- */
+
+const APPLETS = ['sh', 'cat', 'echo', 'env', 'false', 'head', 'id', 'ip', 'kill', 'ls', 'mount',
+	'nc', 'ps', 'seq', 'sleep', 'tail', 'test', 'touch', 'true', 'wget', 'hostname', 'dd',
+	'pwd', 'wc', 'grep', 'sort', 'httpd', 'stat', 'mknod', 'ping', 'printf', 'nslookup'];
+
+// One layer: busybox, and files as { 'path': 'text' }. config: members of the image's own config.
+export function makeImage({ files = {}, config = {} } = {}) {
+	const dir = mkdtempSync(join(tmpdir(), 'mayfly-image-'));
+	const tree = join(dir, 'tree');
+	for (const d of ['bin', 'etc', 'tmp', 'proc', 'dev', 'sys', 'root', 'var'])
+		mkdirSync(join(tree, d), { recursive: true });
+	copyFileSync('/bin/busybox', join(tree, 'bin/busybox'));
+	for (const name of APPLETS) symlinkSync('busybox', join(tree, 'bin', name));
+	writeFileSync(join(tree, 'etc/passwd'),
+		'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:app:/:/bin/sh\n');
+	writeFileSync(join(tree, 'etc/group'), 'root:x:0:\napp:x:1001:\nextra:x:1002:app\n');
+	for (const [path, text] of Object.entries(files)) {
+		mkdirSync(join(tree, path, '..'), { recursive: true });
+		writeFileSync(join(tree, path), text, { mode: 0o755 });
+	}
+	const tar = execFileSync('tar', ['-C', tree, '--owner=0', '--group=0', '--numeric-owner', '-cf',
+		'-', '.'], { maxBuffer: 64 << 20 });
+	rmSync(dir, { recursive: true, force: true });
+	const layer = gzipSync(tar);
+	const json = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux',
+		config: { Cmd: ['/bin/sh'], Env: ['PATH=/bin'], ...config },
+		rootfs: { type: 'layers', diff_ids: [digestOf(tar)] } }));
+	const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2,
+		mediaType: 'application/vnd.oci.image.manifest.v1+json',
+		config: { mediaType: 'application/vnd.oci.image.config.v1+json', size: json.length,
+			digest: digestOf(json) },
+		layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', size: layer.length,
+			digest: digestOf(layer) }] }));
+	return { manifest, digest: digestOf(manifest),
+		blobs: new Map([[digestOf(json), json], [digestOf(layer), layer]]) };
+}
+
+// images: { name: image }. Serves /v2/ for reading.
+export async function startRegistry(images) {
+	const server = createServer((request, response) => {
+		const m = request.url.match(/^\/v2\/([^/]+)\/(manifests|blobs)\/([^/]+)$/);
+		const image = m && images[m[1]];
+		const data = m && image && (m[2] === 'blobs' ? image.blobs.get(m[3]) : image.manifest);
+		if (request.url === '/v2/') return response.writeHead(200).end('{}');
+		if (!data) return response.writeHead(404).end('{}');
+		response.writeHead(200, { 'Content-Length': data.length,
+			'Content-Type': m[2] === 'blobs' ? 'application/octet-stream'
+				: 'application/vnd.oci.image.manifest.v1+json',
+			...(m[2] === 'manifests' && { 'Docker-Content-Digest': image.digest }) });
+		return response.end(request.method === 'HEAD' ? undefined : data);
+	});
+	await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+	const host = `127.0.0.1:${server.address().port}`;
+	return { host, name: (image) => `${host}/${image}:latest`,
+		close: () => new Promise((resolve) => server.close(resolve)) };
+}
+
+/* ---- a server ---- */
+
+export class Rig {
+	static async start({ images = { busybox: makeImage() }, args = [] } = {}) {
+		const rig = new Rig();
+		rig.registry = await startRegistry(images);
+		rig.server = await startServer(args);
+		rig.connect();
+		rig.before = rig.kernel();
+		return rig;
+	}
+
+	connect() {
+		this.ecs = new ecs.ECSClient(this.server.client());
+		this.logs = new logs.CloudWatchLogsClient(this.server.client());
+	}
+
+	async stop() {
+		await this.server.stop();
+		await this.registry.close();
+	}
+
+	image(name = 'busybox') {
+		return this.registry.name(name);
+	}
+
+	// Registers and runs; containers: definitions without image, with `sh` for a shell command.
+	async run(containers, definition = {}, request = {}) {
+		const family = definition.family ?? `t${Math.random().toString(36).slice(2, 10)}`;
+		const { taskDefinition } = await this.ecs.send(new ecs.RegisterTaskDefinitionCommand({
+			family, ...definition,
+			containerDefinitions: containers.map(({ sh, ...c }, i) => ({ name: `c${i}`,
+				image: this.image(), memoryReservation: 16,
+				...(sh !== undefined && { command: ['sh', '-c', sh] }), ...c })) }));
+		const { tasks, failures } = await this.ecs.send(new ecs.RunTaskCommand({
+			taskDefinition: taskDefinition.taskDefinitionArn, ...request }));
+		if (failures?.length) throw new Error(JSON.stringify(failures));
+		return tasks[0].taskArn;
+	}
+
+	async get(arn) {
+		const { tasks } = await this.ecs.send(new ecs.DescribeTasksCommand({ tasks: [arn] }));
+		return tasks[0];
+	}
+
+	async until(what, test, ms = 30_000) {
+		const end = Date.now() + ms;
+		let last;
+		for (;;) {
+			last = await test();
+			if (last) return last;
+			if (Date.now() > end)
+				throw new Error(`${what} did not come\n${this.server.log.slice(-4000)}`);
+			await new Promise((resolve) => setTimeout(resolve, 50));
+		}
+	}
+
+	async status(arn, wanted, ms) {
+		let task;
+		await this.until(`${wanted}`, async () => {
+			try {
+				task = await this.get(arn);
+			} catch (error) {
+				if (!['ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(error.code)) throw error;
+				return false;
+			}
+			if (wanted !== 'STOPPED' && task.lastStatus === 'STOPPED')
+				throw new Error(`stopped: ${JSON.stringify(task, null, 1)}`);
+			return task.lastStatus === wanted;
+		}, ms);
+		return task;
+	}
+
+	async finished(...args) {
+		return this.status(await this.run(...args), 'STOPPED');
+	}
+
+	halt(arn, reason) {
+		return this.ecs.send(new ecs.StopTaskCommand({ task: arn, reason }));
+	}
+
+	// The lines of a container, all of its stream.
+	async lines(arn, name = 'c0', group = '/mayfly/tasks', stream) {
+		const all = [];
+		let token;
+		for (;;) {
+			const page = await this.logs.send(new logs.GetLogEventsCommand({ logGroupName: group,
+				logStreamName: stream ?? `${name}/${arn.split('/').at(-1)}`, startFromHead: true,
+				nextToken: token }));
+			all.push(...page.events.map((e) => e.message));
+			if (page.nextForwardToken === token) return all;
+			token = page.nextForwardToken;
+		}
+	}
+
+	// Ends and what it printed.
+	async output(sh, container = {}, definition = {}, request = {}) {
+		const task = await this.finished([{ sh, ...container }], definition, request);
+		return { task, text: (await this.lines(task.taskArn)).join('\n') };
+	}
+
+	/* ---- processes ---- */
+
+	get spawnerPid() {
+		return this.server.child.pid;
+	}
+
+	corePid() {
+		return childrenOf(this.spawnerPid).find((pid) => commOf(pid) === 'mayfly-core');
+	}
+
+	async killCore() {
+		const pid = this.corePid();
+		process.kill(pid, 'SIGKILL');
+		await this.until('another core', async () => {
+			const next = this.corePid();
+			if (!next || next === pid) return false;
+			try {
+				return (await fetch(`${this.server.url}/_mayfly/health`)).status === 200;
+			} catch {
+				return false;
+			}
+		});
+	}
+
+	// What this server holds in the kernel.
+	kernel() {
+		const data = this.server.data;
+		const own = (text) => text.split('\n').filter((line) => line.includes(data)).length;
+		const pids = readdirSync('/proc').filter((p) => /^\d+$/.test(p));
+		return { processes: pids.filter((p) => own(cmdline(p))).length,
+			sandboxes: list(join(data, 'tasks')).length,
+			links: readdirSync('/sys/class/net').filter((n) => /^(mfy|veth|mf)/.test(n)).length };
+	}
+
+	// Nothing of tasks is left.
+	async clean() {
+		await this.until('the end of all that tasks held', () =>
+			list(join(this.server.data, 'tasks')).length === 0);
+		for (const pid of readdirSync('/proc').filter((p) => /^\d+$/.test(p)))
+			if (/^(conmon|mayfly-pause)$/.test(commOf(pid)) && cmdline(pid).includes(this.server.data))
+				throw new Error(`process ${pid} is left: ${cmdline(pid)}`);
+	}
+}
+
+function list(dir) {
+	try {
+		return readdirSync(dir).filter((n) => /^[0-9a-f]{32}$/.test(n));
+	} catch {
+		return [];
+	}
+}
+
+function read(path) {
+	try {
+		return readFileSync(path, 'latin1');
+	} catch {
+		return '';
+	}
+}
+
+const cmdline = (pid) => read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ');
+const commOf = (pid) => read(`/proc/${pid}/comm`).trim();
+const childrenOf = (pid) =>
+	read(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number);

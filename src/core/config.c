@@ -4,7 +4,7 @@
 #include "base/str.h"
 #include "source/source.h"
 
-enum kind { TEXT, NUMBER, FLAG, RUNTIME, BROKER };
+enum kind { TEXT, NUMBER, FLAG, RUNTIME, BROKER, MIRROR };
 
 struct option {
 	const char *name;
@@ -17,6 +17,7 @@ static const struct option options[] = {
     {"--data", TEXT, offsetof(struct config, data), 0, 0},
     {"--runtime", RUNTIME, 0, 0, 0},
     {"--broker", BROKER, 0, 0, 0},
+    {"--mirror", MIRROR, 0, 0, 0},
     {"--dev", FLAG, offsetof(struct config, dev), 0, 0},
     {"--debug", FLAG, offsetof(struct config, debug), 0, 0},
     {"--pool-memory", NUMBER, offsetof(struct config, pool_memory_mb), 0, 65536},
@@ -43,6 +44,18 @@ static int set(struct config *c, const struct option *o, const char *value, stru
 
 	if (o->kind == BROKER)
 		return source_broker_add(value, e);
+	if (o->kind == MIRROR) {
+		const char *equals = strchr(value, '=');
+
+		if (!equals ||
+		    (strncmp(equals, "=http://", 8) != 0 && strncmp(equals, "=https://", 9) != 0))
+			return err_set(e, EINVAL,
+			    "--mirror takes HOST=URL, such as docker.io=https://mirror.example");
+		if (c->mirror_count == CONFIG_RUNTIMES_MAX)
+			return err_set(e, EINVAL, "more than %d mirrors", CONFIG_RUNTIMES_MAX);
+		c->mirrors[c->mirror_count++] = value;
+		return 0;
+	}
 	if (o->kind == TEXT) {
 		memcpy(at, &value, sizeof(value));
 	} else if (o->kind == RUNTIME) {

@@ -11,6 +11,8 @@ struct config {
 	bool dev;
 	const char *runtimes[CONFIG_RUNTIMES_MAX]; /* "node=v20.20.2:/usr/bin/node" */
 	size_t runtime_count;
+	const char *mirrors[CONFIG_RUNTIMES_MAX]; /* "docker.io=https://mirror.example" */
+	size_t mirror_count;
 	int64_t pool_memory_mb;
 	int64_t pool_each;
 	int64_t concurrency;

@@ -20,11 +20,16 @@ static const char *const *own_hosts(const struct core *c)
 
 int core_open_images(struct core *c, struct err *e)
 {
+	static char credentials[256]; /* outlives the room */
 	const struct images_options o = {.loop = c->loop,
 	    .store = c->store,
 	    .spawn = boxes_spawn(c->boxes),
-	    .data = c->config.data};
+	    .data = c->config.data,
+	    .docker_config = credentials,
+	    .mirrors = c->config.mirrors,
+	    .mirror_count = c->config.mirror_count};
 
+	snprintf(credentials, sizeof(credentials), "%s/docker-config.json", c->config.data);
 	c->registries = own_hosts(c);
 	c->images = images_open(&o, e);
 	return c->images ? 0 : -EIO;

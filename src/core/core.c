@@ -24,6 +24,7 @@
 #include "gen/ssm.h"
 #include "gen/sts.h"
 #include "http/http.h"
+#include "image/image.h"
 #include "invoke/invoke.h"
 #include "logs/logs.h"
 #include "meter/meter.h"
@@ -328,6 +329,8 @@ static int open_doors(struct core *c, struct err *e)
 	    .meter = c->meter,
 	    .invoke = c->invoke,
 	    .boxes = c->boxes,
+	    .images = c->images,
+	    .own_hosts = c->registries,
 	    .dev = c->config.dev};
 	for (unsigned i = 0; i < c->config.listeners; i++)
 		if (!http_listen(c->server, CORE_FD_FIRST_LISTENER + (int)i, NULL, e))
@@ -397,6 +400,8 @@ void core_close(struct core *c)
 		front_close(c->box_server);
 	if (c->server)
 		front_close(c->server);
+	if (c->images)
+		images_stop(c->images);
 	/* Callbacks of the last writes still find everything they belong to. */
 	store_close(c->store);
 	logs_close(c->logs);

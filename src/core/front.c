@@ -9,8 +9,6 @@
 /* One server process, one front door. */
 static const struct front_parts *parts;
 
-#define PAGES_BODY_MAX 4096 /* they are all GET */
-
 enum owner { OWNER_AWS, OWNER_URL, OWNER_PAGES };
 
 static enum owner owner_of(const struct http_request *r)
@@ -38,14 +36,17 @@ static void on_head(struct http_request *r)
 	switch (owner_of(r)) {
 	case OWNER_AWS: aws_on_head(parts->aws, r); break;
 	case OWNER_URL: url_on_head(parts->lambda, r); break;
-	case OWNER_PAGES: r->body_limit = PAGES_BODY_MAX; break;
+	case OWNER_PAGES: pages_on_head(parts, r); break;
 	}
 }
 
 static void on_body(struct http_request *r, const void *data, size_t len)
 {
-	if (owner_of(r) == OWNER_AWS)
-		aws_on_body(r, data, len);
+	switch (owner_of(r)) {
+	case OWNER_AWS: aws_on_body(r, data, len); break;
+	case OWNER_PAGES: pages_on_body(parts, r, data, len); break;
+	case OWNER_URL: break;
+	}
 }
 
 static void on_request(struct http_request *r)
@@ -62,7 +63,7 @@ static void on_cancel(struct http_request *r)
 	switch (owner_of(r)) {
 	case OWNER_AWS: aws_on_cancel(r); break;
 	case OWNER_URL: url_on_cancel(r); break;
-	case OWNER_PAGES: pages_on_cancel(r); break;
+	case OWNER_PAGES: pages_on_cancel(parts, r); break;
 	}
 }
 

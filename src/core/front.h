@@ -14,6 +14,7 @@ struct invoke;
 struct boxes;
 struct spawn;
 struct tasks;
+struct images;
 
 struct front_parts {
 	struct loop *loop;
@@ -24,6 +25,8 @@ struct front_parts {
 	struct boxes *boxes;
 	struct spawn *spawn;
 	struct tasks *tasks;
+	struct images *images;
+	const char *const *own_hosts; /* that mean our own registry; NULL at the end */
 	bool dev;
 	bool draining; /* the server is stopping: nothing new is begun */
 };

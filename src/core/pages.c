@@ -6,11 +6,12 @@
 #include "aws/aws.h"
 #include "base/time.h"
 #include "box/box.h"
+#include "core/image_pages.h"
 #include "invoke/invoke.h"
 #include "meter/meter.h"
 #include "service/lambda/lambda.h"
 
-static void reply_json(struct http_request *r, unsigned status, struct str body)
+void pages_reply_json(struct http_request *r, unsigned status, struct str body)
 {
 	const struct http_header type = {STR("content-type"), STR("application/json")};
 
@@ -24,9 +25,11 @@ void pages_reply_error(struct http_request *r, unsigned status, const char *mess
 	buf_puts(&b, "{\"message\":");
 	buf_json_string(&b, str_from(message));
 	buf_putc(&b, '}');
-	reply_json(r, status, buf_str(&b));
+	pages_reply_json(r, status, buf_str(&b));
 	buf_done(&b);
 }
+
+#define BODY_MAX 4096 /* of pages that are all GET */
 
 /* ---- status ---- */
 
@@ -46,7 +49,7 @@ static void status_page(const struct front_parts *p, struct http_request *r)
 	    "\"pool_bytes\":%" PRIu64 ",\"slowest_callback_us\":%" PRId64 "}\n",
 	    c.invocations, c.errors, c.throttles, c.cold_starts, c.running, c.environments,
 	    c.events, all, pooled, bytes, loop_slowest_ns(p->loop) / 1000);
-	reply_json(r, 200, buf_str(&b));
+	pages_reply_json(r, 200, buf_str(&b));
 	buf_done(&b);
 }
 
@@ -158,7 +161,7 @@ static void on_rows(void *ctx, int result, const struct meter_row *rows, size_t 
 		buf_puts(&b, "],\"total\":");
 		add_row(&b, &total, METER_BY_TOTAL);
 		buf_puts(&b, "}\n");
-		reply_json(bill->r, 200, buf_str(&b));
+		pages_reply_json(bill->r, 200, buf_str(&b));
 	}
 	buf_done(&b);
 	free(bill);
@@ -188,6 +191,18 @@ static bool parse_date(const struct http_request *r, const char *name, int64_t *
 		return true;
 	n = url_decode(value, false, out);
 	return n > 0 && time_parse_iso((struct str){out, (size_t)n}, ms);
+}
+
+const char *pages_parameter(const struct http_request *r, const char *name)
+{
+	struct str value = parameter(r, name);
+	char *out = value.ptr ? arena_alloc(r->arena, value.len + 1) : NULL;
+	ssize_t n = out ? url_decode(value, false, out) : -1;
+
+	if (n < 0 || memchr(out, '\0', (size_t)n))
+		return NULL;
+	out[n] = '\0';
+	return out;
 }
 
 static void bill_page(const struct front_parts *p, struct http_request *r)
@@ -237,10 +252,13 @@ void pages_on_request(const struct front_parts *p, struct http_request *r)
 {
 	if (str_has_prefix(r->path, LAMBDA_CODE_PATH)) {
 		lambda_code_request(p->lambda, r);
+	} else if (str_has_prefix(r->path, IMAGE_PAGES_PATH)) {
+		if (image_pages_is_upload(r) || signed_by_somebody(p, r))
+			image_pages_on_request(p, r);
 	} else if (!str_is(r->method, "GET")) {
 		pages_reply_error(r, 405, "Only GET is answered here.");
 	} else if (str_is(r->path, "/_mayfly/health")) {
-		reply_json(r, 200, STR("{\"status\":\"ready\"}\n"));
+		pages_reply_json(r, 200, STR("{\"status\":\"ready\"}\n"));
 	} else if (str_is(r->path, "/_mayfly/status")) {
 		if (signed_by_somebody(p, r))
 			status_page(p, r);
@@ -252,9 +270,26 @@ void pages_on_request(const struct front_parts *p, struct http_request *r)
 	}
 }
 
-void pages_on_cancel(struct http_request *r)
+void pages_on_head(const struct front_parts *p, struct http_request *r)
 {
-	if (str_is(r->path, "/_mayfly/bill") && r->user)
+	if (str_has_prefix(r->path, IMAGE_PAGES_PATH))
+		image_pages_on_head(p, r);
+	else
+		r->body_limit = BODY_MAX;
+}
+
+void pages_on_body(
+    const struct front_parts *p, struct http_request *r, const void *data, size_t len)
+{
+	if (image_pages_is_upload(r))
+		image_pages_on_body(p, r, data, len);
+}
+
+void pages_on_cancel(const struct front_parts *p, struct http_request *r)
+{
+	if (str_has_prefix(r->path, IMAGE_PAGES_PATH))
+		image_pages_on_cancel(p, r);
+	else if (str_is(r->path, "/_mayfly/bill") && r->user)
 		((struct bill *)r->user)->r = NULL;
 	else if (str_has_prefix(r->path, LAMBDA_CODE_PATH))
 		lambda_code_cancel(r);

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <jansson.h>
+
 #include "base/err.h"
 #include "base/str.h"
 #include "loop/loop.h"
@@ -56,6 +58,8 @@ struct images_options {
 	size_t mirror_count;
 };
 struct images *images_open(const struct images_options *o, struct err *e);
+/* Give up what is on its way, within moments: before the store closes. */
+void images_stop(struct images *i);
 void images_close(struct images *i);
 
 /* ---- an image ---- */
@@ -103,5 +107,27 @@ void image_pull_progress(const struct image_pull *p, struct image_progress *ret)
 void images_set_in_use(
     struct images *i, bool (*in_use)(void *ctx, const uint8_t diff_id[WIRE_HASH_SIZE]), void *ctx);
 
-/* The rest (archives, listing, tagging, removal, the distribution API) is declared by this room as
- * it is built. */
+/* ---- archives: docker save, OCI layouts, as tar, perhaps compressed ---- */
+
+struct image_load;
+/* done once: loaded is a JSON array of {"name", "digest"} for each image, with all layers unpacked
+ * (the callee's), or NULL and why. on_drain (may be NULL): less waits again, write more. */
+struct image_load *image_load_start(struct images *i, void (*on_drain)(void *ctx),
+    void (*done)(void *ctx, json_t *loaded, const char *why), void *ctx);
+#define IMAGE_LOAD_QUEUE 1048576 /* pause the source when as much waits */
+/* Copies. Returns how many bytes wait. After a failure they are dropped, and done says why. */
+size_t image_load_write(struct image_load *l, const void *data, size_t len);
+void image_load_end(struct image_load *l);    /* there is no more; done comes */
+void image_load_cancel(struct image_load *l); /* done will not be called */
+
+/* ---- what is here ---- */
+
+/* All names, as a JSON array of {name, registry, repository, tag, digest, size, created}, our own
+ * registry's too. The caller's. */
+json_t *images_list(const struct images *i);
+/* Give an image another name. done as below. */
+void images_tag(struct images *i, const struct image_reference *from,
+    const struct image_reference *to, void (*done)(void *ctx, int result), void *ctx);
+/* Take a name away; what nothing needs any more is removed soon. done gets 0, -ENOENT or -errno. */
+void images_remove(struct images *i, const struct image_reference *r,
+    void (*done)(void *ctx, int result), void *ctx);

@@ -6,7 +6,8 @@
  *   remote.c     HTTP with registries    resolve.c  from a name to manifest and configuration
  *   challenge.c  who we are there        layer.c    one layer: fetched, kept and unpacked at once
  *   blob.c       files by digest         pull.c     all of it together
- *   thread.c     what blocks
+ *   thread.c     what blocks               archive.c  files of an archive
+ *   names.c      who is called what        load.c     an archive: split, kept, unpacked
  */
 #pragma once
 
@@ -77,6 +78,15 @@ const char *images_local_digest(const struct images *i, const struct image_refer
 /* Add to a change: this manifest is in that repository, and the tag means it. */
 void images_hold(struct images *i, struct docs_change *g, const struct image_reference *r,
     const char *digest, const char *media_type, uint64_t size);
+/* Make the repository of our own registry if it is not there. */
+void images_repository_ensure(
+    struct images *i, struct docs_change *g, const struct image_reference *r);
+/* Take a tag away, and with the last tag the image. */
+void images_release(
+    struct images *i, struct docs_change *g, const char *repository, const char *tag);
+/* Does a tag of that repository other than but_key mean the digest? */
+bool images_tagged(
+    const struct images *i, const char *repository, const char *digest, const char *but_key);
 /* Is the layer unpacked? */
 bool images_layer_there(const struct images *i, const uint8_t diff_id[WIRE_HASH_SIZE]);
 /* Collect soon what nothing refers to. */

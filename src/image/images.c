@@ -59,48 +59,6 @@ json_t *manifest_record(const struct manifest *m, const struct config *c, size_t
 	return doc;
 }
 
-const char *images_local_digest(const struct images *i, const struct image_reference *r)
-{
-	char key[REPOSITORY_KEY_SIZE + 140];
-	const json_t *doc;
-
-	repository_key(r, key);
-	if (r->digest[0]) {
-		snprintf(key + strlen(key), 140, "@%s", r->digest);
-		return docs_get(i->held, key) && docs_get(i->manifests, r->digest) ? r->digest
-										   : NULL;
-	}
-	snprintf(key + strlen(key), 140, ":%s", r->tag);
-	doc = docs_get(i->names, key);
-	return doc ? docs_str(doc, "digest") : NULL;
-}
-
-void images_hold(struct images *i, struct docs_change *g, const struct image_reference *r,
-    const char *digest, const char *media_type, uint64_t size)
-{
-	char key[REPOSITORY_KEY_SIZE + 140];
-	size_t n;
-	json_t *doc;
-
-	repository_key(r, key);
-	n = strlen(key);
-	snprintf(key + n, 140, "@%s", digest);
-	if (!docs_latest(i->held, key)) {
-		doc = json_object();
-		docs_set_int(doc, "at", time_wall_ms());
-		docs_set(doc, "mediaType", media_type);
-		docs_set_int(doc, "size", (int64_t)size);
-		docs_put(g, i->held, key, doc);
-	}
-	if (!r->tag[0])
-		return;
-	snprintf(key + n, 140, ":%s", r->tag);
-	doc = json_object();
-	docs_set(doc, "digest", digest);
-	docs_set_int(doc, "at", time_wall_ms());
-	docs_put(g, i->names, key, doc);
-}
-
 bool images_layer_there(const struct images *i, const uint8_t diff_id[WIRE_HASH_SIZE])
 {
 	char hex[2 * WIRE_HASH_SIZE + 1];
@@ -312,6 +270,11 @@ struct images *images_open(const struct images_options *o, struct err *e)
 	}
 	loop_timer_set(i->loop, &i->collect_timer, COLLECT_NS);
 	return i;
+}
+
+void images_stop(struct images *i)
+{
+	jobs_stop(i);
 }
 
 void images_close(struct images *i)

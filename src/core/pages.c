@@ -253,7 +253,9 @@ void pages_on_request(const struct front_parts *p, struct http_request *r)
 	if (str_has_prefix(r->path, LAMBDA_CODE_PATH)) {
 		lambda_code_request(p->lambda, r);
 	} else if (str_has_prefix(r->path, IMAGE_PAGES_PATH)) {
-		if (image_pages_is_upload(r) || signed_by_somebody(p, r))
+		struct aws_principal who;
+
+		if (image_pages_is_upload(r) || pages_signed(p, r, "ecr", &who))
 			image_pages_on_request(p, r);
 	} else if (!str_is(r->method, "GET")) {
 		pages_reply_error(r, 405, "Only GET is answered here.");

@@ -12,7 +12,7 @@
 #include "cli/task.h"
 #include "cli/term.h"
 
-/* What the server makes of these tags is in docs/containers.md. */
+/* What the server makes of these tags is at the head of src/sched/hold.c. */
 #define TAG_HOLD "mayfly:hold"
 #define TAG_KEEP "mayfly:keep"
 #define KEEP_S "15"

@@ -1,5 +1,5 @@
 // The verbs for containers of the command line, with real containers: run, ps, exec, logs, stats,
-// stop. Terminals are real ones (pty.py).
+// stop. Terminals are real ones (on_terminal.py).
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { ecs, Rig } from './rig.mjs';
 
 const MAYFLY = process.env.MAYFLY;
-const PTY = fileURLToPath(new URL('pty.py', import.meta.url));
+const PTY = fileURLToPath(new URL('on_terminal.py', import.meta.url));
 const sha256 = (data) => createHash('sha256').update(data).digest('hex');
 
 let rig, dir, env;

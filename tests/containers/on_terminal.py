@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a command on a terminal, as a person does.
 
-pty.py STEPS COMMAND [ARG]...; STEPS is JSON: a list of {"expect": TEXT}, {"send": TEXT},
+on_terminal.py STEPS COMMAND [ARG]...; STEPS is JSON: a list of {"expect": TEXT}, {"send": TEXT},
 {"size": [ROWS, COLUMNS]}, {"signal": NUMBER}. Expecting looks at what has come since the last text
 that was found. Writes {"output": …, "code": …} and ends with 0 if all that was expected came.
 """

@@ -303,7 +303,7 @@ static void load_unit(struct unit *u, const json_t *c, const json_t *own)
 	copy_text(u->digest, sizeof(u->digest), docs_str(c, "imageDigest"));
 }
 
-void record_load(struct task *t, const json_t *record, const json_t *own)
+void record_restore(struct task *t, const json_t *record, const json_t *own)
 {
 	const json_t *net = json_object_get(own, "net"), *list = json_object_get(own, "units"),
 		     *containers = json_object_get(record, "containers");

@@ -298,7 +298,7 @@ int limits_build(
 
 json_t *record_render(const struct task *t); /* new; without "version" */
 json_t *record_own(const struct task *t);    /* new */
-void record_load(struct task *t, const json_t *record, const json_t *own);
+void record_restore(struct task *t, const json_t *record, const json_t *own);
 const char *record_health(enum health h);
 enum health record_task_health(const struct task *t);
 

@@ -367,7 +367,7 @@ static bool load(void *ctx, const char *key, const json_t *doc)
 		return true;
 	}
 	map_remove(&all->by_sandbox, str_from(t->sandbox_id));
-	record_load(t, record, json_object_get(doc, "own"));
+	record_restore(t, record, json_object_get(doc, "own"));
 	map_put(&all->by_sandbox, str_from(t->sandbox_id), t);
 	t->on_disk = true;
 	t->version = docs_int(record, "version");

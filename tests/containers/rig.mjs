@@ -180,6 +180,8 @@ export class Rig {
 	// Ends and what it printed.
 	async output(sh, container = {}, definition = {}, request = {}) {
 		const task = await this.finished([{ sh, ...container }], definition, request);
+		if (task.stopCode !== 'EssentialContainerExited')
+			throw new Error(`${task.stoppedReason}\n${this.server.log.slice(-4000)}`);
 		return { task, text: (await this.lines(task.taskArn)).join('\n') };
 	}
 

@@ -105,6 +105,24 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	return size * count;
 }
 
+struct receiver {
+	struct client *client;
+	const struct client_request *request;
+	struct client_answer *answer;
+};
+
+static size_t on_piece(char *data, size_t size, size_t count, void *ctx)
+{
+	const struct receiver *v = ctx;
+	long status = 0;
+
+	curl_easy_getinfo(v->client->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status < 200 || status > 299)
+		return on_body(data, size, count, &v->answer->body);
+	return v->request->on_data(v->request->ctx, (struct str){data, size * count}) ? size * count
+										      : 0;
+}
+
 static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 {
 	struct buf *b = ctx;
@@ -221,12 +239,20 @@ int client_send(struct client *c, const struct client_request *r, struct client_
 {
 	struct arena a;
 	struct http_header h[CLIENT_HEADERS_MAX];
+	struct receiver receiver = {c, r, ret};
 	struct curl_slist *headers;
 	CURLcode code;
 
 	arena_init(&a);
 	headers = curl_headers(&a, h, client_sign(c, r, &a, h));
 	configure(c, r, arena_printf(&a, "%s%s", c->endpoint, r->path), headers, ret);
+	if (r->on_data) {
+		curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_piece);
+		curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &receiver);
+		curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, 0L);
+		curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+		curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_TIME, 60L);
+	}
 	code = curl_easy_perform(c->curl);
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &ret->status);
 	curl_slist_free_all(headers);

@@ -29,6 +29,10 @@ struct client_request {
 	const struct client_header *headers;
 	size_t header_count;
 	struct str body;
+	/* What a 2xx answer brings, as it comes, instead of collecting it; such an answer may take
+	 * as long as it likes if something comes each minute. False: give up. May be NULL. */
+	bool (*on_data)(void *ctx, struct str data);
+	void *ctx;
 };
 
 struct client_answer {

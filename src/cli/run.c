@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/interact.h"
+#include "cli/pull.h"
 #include "cli/run_spec.h"
 #include "cli/task.h"
 #include "cli/term.h"
@@ -51,6 +52,15 @@ static int check_name(struct run *r)
 		    strrchr(arn, '/') + 1);
 	json_decref(answer);
 	return code;
+}
+
+static int check_pull(const struct run_options *o)
+{
+	if (!o->pull || !strcmp(o->pull, "missing") || !strcmp(o->pull, "always") ||
+	    !strcmp(o->pull, "never"))
+		return CLI_OK;
+	return cli_fail(
+	    CLI_NOT_RUN, "missing, always or never", "run: --pull cannot be: %s", o->pull);
 }
 
 static int register_definition(struct run *r, char **command, int count)
@@ -248,6 +258,10 @@ static int start(struct run *r, char **command, int count)
 		code = client_open(&r->client);
 	if (!code)
 		code = check_name(r);
+	if (!code)
+		code = check_pull(r->o);
+	if (!code)
+		code = pull_image(r->client, r->image, r->o->pull ? r->o->pull : "missing", NULL);
 	if (!code)
 		code = register_definition(r, command, count);
 	if (!code)

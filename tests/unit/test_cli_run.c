@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/ps.h"
+#include "cli/pull.h"
 #include "cli/run_spec.h"
 #include "scratch.h"
 
@@ -220,6 +221,24 @@ static void tasks_are_shown_briefly(void **state _unused_)
 	assert_string_equal(age, "2 d");
 }
 
+static void progress_is_a_bar(void **state _unused_)
+{
+	json_t *o = json_pack("{s:i,s:i,s:i,s:i}", "bytes_done", 5000000, "bytes_total", 10000000,
+	    "layers_done", 1, "layers_total", 3);
+	char line[PULL_LINE_SIZE];
+
+	pull_format(o, line);
+	assert_string_equal(
+	    line, "[===============>              ] 5.0 MB of 10 MB, 1 of 3 layers");
+	json_object_set_new(o, "bytes_done", json_integer(20000000)); /* more than was said */
+	pull_format(o, line);
+	assert_non_null(strstr(line, "[==============================] 20 MB"));
+	json_object_set_new(o, "bytes_total", json_integer(0));
+	pull_format(o, line);
+	assert_non_null(strstr(line, "[>     "));
+	json_decref(o);
+}
+
 static int make_dir(void **state)
 {
 	*state = scratch_new();
@@ -242,6 +261,7 @@ int main(void)
 	    cmocka_unit_test(what_cannot_be_is_refused),
 	    cmocka_unit_test(memory_is_counted_as_docker_does),
 	    cmocka_unit_test(tasks_are_shown_briefly),
+	    cmocka_unit_test(progress_is_a_bar),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 struct options {
 	bool follow, json, timestamps;
 	const char *since, *filter, *group, *container;
+	int64_t tail; /* -1: all */
 };
 
 struct reader {
@@ -28,6 +29,8 @@ struct reader {
 	int64_t from_ms;
 	int64_t newest_ms;
 	size_t printed;
+	json_t
+	    *kept; /* the last --tail events of what was there at first; NULL: print as they come */
 	struct map seen; /* event ids; only when following */
 };
 
@@ -50,6 +53,28 @@ static void print_event(struct reader *r, const json_t *event)
 		    "%s%s%s ", term_paint(stdout, TERM_DIM), when, term_paint(stdout, TERM_PLAIN));
 	term_write_safe(stdout, text);
 	putchar('\n');
+}
+
+static void take_event(struct reader *r, json_t *event)
+{
+	if (!r->kept) {
+		print_event(r, event);
+		return;
+	}
+	json_array_append(r->kept, event);
+	if (json_array_size(r->kept) > (size_t)r->o->tail)
+		json_array_remove(r->kept, 0);
+}
+
+/* What was there is read: what comes now is all of interest. */
+static void print_kept(struct reader *r)
+{
+	json_t *event;
+	size_t i;
+
+	json_array_foreach(r->kept, i, event) print_event(r, event);
+	json_decref(r->kept);
+	r->kept = NULL;
 }
 
 static bool is_new(struct reader *r, const json_t *event)
@@ -94,7 +119,7 @@ static int read_pages(struct reader *r)
 		json_array_foreach(json_object_get(answer, "events"), i, event)
 		{
 			if (is_new(r, event))
-				print_event(r, event);
+				take_event(r, event);
 		}
 		free(token);
 		token = xstrdup(field_text(answer, "nextToken"));
@@ -239,11 +264,14 @@ static int run(const void *options, char **args, int count _unused_)
 	struct reader r = {.o = o, .seen = MAP_INIT};
 	int code = start(&r, args[0], &group);
 
+	if (!code && o->tail >= 0)
+		r.kept = json_array();
 	if (!code)
 		code = read_pages(&r);
+	print_kept(&r);
 	if (!code && o->follow)
 		code = follow(&r);
-	else if (!code && !r.printed && isatty(STDERR_FILENO))
+	else if (!code && !r.printed && o->tail && isatty(STDERR_FILENO))
 		fprintf(
 		    stderr, "nothing%s\n", r.task ? "" : " there; --since 7d looks further back");
 	map_done(&r.seen);
@@ -263,6 +291,8 @@ static const struct cli_option table[] = {
 	AT(filter), 0, 0},
     {"group", 'g', CLI_TEXT, "NAME", "read this log group instead of the function's", AT(group), 0,
 	0},
+    {"tail", 'n', CLI_NUMBER, "COUNT", "of what is there, only so many of the last lines", AT(tail),
+	0, 10000},
     {"timestamps", 't', CLI_FLAG, NULL, "a task: the time of each line, too", AT(timestamps), 0, 0},
     {"container", 0, CLI_TEXT, "NAME", "a task: only this container", AT(container), 0, 0},
     {"json", 0, CLI_FLAG, NULL, "one JSON object a line", AT(json), 0, 0},
@@ -281,6 +311,7 @@ const struct cli_verb cli_logs = {
 	    "invocation; REPORT has duration, billed duration and memory.",
     .options = table,
     .option_count = ARRAY_SIZE(table),
+    .defaults = &(const struct options){.tail = -1},
     .size = sizeof(struct options),
     .min_args = 1,
     .max_args = 1,

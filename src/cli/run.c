@@ -63,16 +63,12 @@ static int check_pull(const struct run_options *o)
 	    CLI_NOT_RUN, "missing, always or never", "run: --pull cannot be: %s", o->pull);
 }
 
-static int register_definition(struct run *r, char **command, int count)
+static int register_definition(struct run *r, json_t *in)
 {
-	json_t *in = run_definition(r->o, r->image, command, count), *answer = NULL;
-	int code;
-
-	if (!in)
-		return CLI_NOT_RUN;
-	code = client_ecs(
+	json_t *answer = NULL;
+	int code = client_ecs(
 	    r->client, "RegisterTaskDefinition", in, 0, "describing the container", &answer);
-	json_decref(in);
+
 	if (!code)
 		r->definition = xstrdup(
 		    field_text(json_object_get(answer, "taskDefinition"), "taskDefinitionArn"));
@@ -248,22 +244,16 @@ static int stay_attached(struct run *r)
 	return code;
 }
 
-static int start(struct run *r, char **command, int count)
+static int start(struct run *r, json_t *definition)
 {
-	int code = run_family(r->o, r->image, r->family) ? CLI_OK : CLI_NOT_RUN;
+	int code = client_open(&r->client);
 
-	if (!code)
-		code = interact_check("run", r->o->interactive && !r->o->detach, r->o->tty);
-	if (!code)
-		code = client_open(&r->client);
 	if (!code)
 		code = check_name(r);
 	if (!code)
-		code = check_pull(r->o);
-	if (!code)
 		code = pull_image(r->client, r->image, r->o->pull ? r->o->pull : "missing", NULL);
 	if (!code)
-		code = register_definition(r, command, count);
+		code = register_definition(r, definition);
 	if (!code)
 		code = run_task(r);
 	if (r->definition && (r->o->rm || !r->task))
@@ -271,15 +261,26 @@ static int start(struct run *r, char **command, int count)
 	return code ? CLI_NOT_RUN : CLI_OK;
 }
 
+/* What can be judged here is judged before anything is done. */
+static json_t *check_options(struct run *r, char **command, int count)
+{
+	if (!run_family(r->o, r->image, r->family) || check_pull(r->o) ||
+	    interact_check("run", r->o->interactive && !r->o->detach, r->o->tty))
+		return NULL;
+	return run_definition(r->o, r->image, command, count);
+}
+
 static int run(const void *options, char **args, int count)
 {
 	struct run r = {.o = options, .image = args[0]};
-	int code = start(&r, args + 1, count - 1);
+	json_t *definition = check_options(&r, args + 1, count - 1);
+	int code = definition ? start(&r, definition) : CLI_NOT_RUN;
 
 	if (!code && r.o->detach)
 		puts(task_id(r.task));
 	else if (!code)
 		code = stay_attached(&r);
+	json_decref(definition);
 	json_decref(r.task);
 	free(r.definition);
 	client_close(r.side);

@@ -58,7 +58,8 @@ after(() => rmSync(work, { recursive: true, force: true }));
 describe('without a server', () => {
 	test('help lists every verb, and each verb has its own', () => {
 		const help = ok(['help']);
-		for (const verb of ['serve', 'env', 'deploy', 'invoke', 'logs', 'ls', 'bill', 'rm', 'version']) {
+		for (const verb of ['serve', 'env', 'deploy', 'invoke', 'logs', 'ls', 'bill', 'rm', 'run', 'ps',
+			'stop', 'exec', 'stats', 'version']) {
 			assert.match(help, new RegExp(`^  ${verb} `, 'm'));
 			assert.match(ok([verb, '--help']), new RegExp(`Usage: mayfly ${verb}`));
 			assert.equal(ok([verb, '--help']), ok(['help', verb]));
@@ -74,6 +75,27 @@ describe('without a server', () => {
 			assert.equal(r.code, 2, args.join(' '));
 			assert.ok(r.err.length > 0 && r.out === '', args.join(' '));
 		}
+	});
+
+	test('the verbs that are like docker\'s fail as docker does', () => {
+		const env = { AWS_ENDPOINT_URL: 'http://127.0.0.1:1' };
+		for (const [args, says] of [
+			[['run'], /an argument is missing/],
+			[['run', '--no-such', 'x'], /there is no option --no-such/],
+			[['run', '-p', '127.0.0.1:1:2', 'x'], /takes no address/],
+			[['run', '--memory', '1k', 'x'], /at least 6m/],
+			[['run', '--pull', 'often', 'x'], /--pull cannot be/],
+			[['run', '--name', 'a.b', 'x'], /letters, digits/],
+			[['run', 'x'], /no server answers at/],
+			[['exec', 'x'], /an argument is missing/],
+			[['exec', 'x', 'ls', '--no-such'], /no server answers at/],
+			[['exec', '-it', 'x', 'sh'], /stdin is no terminal/],
+		]) {
+			const r = mayfly(args, { env });
+			assert.equal(r.code, 125, `${args.join(' ')}: ${r.err}`);
+			assert.match(r.err, says);
+		}
+		assert.match(ok(['run', '-it', '--help', 'x']), /Usage: mayfly run/);
 	});
 
 	test('a server that cannot start says why and what to do', async () => {
@@ -231,6 +253,8 @@ describe('with a server', { skip }, () => {
 		assert.ok(lines.length >= 1);
 		for (const line of lines) assert.match(JSON.parse(line).message, /needle/);
 		assert.equal(ok(['logs', name, '--since', '2999-01-01']), '');
+		const all = ok(['logs', name]).split('\n');
+		assert.deepEqual(ok(['logs', name, '--tail', '2']).split('\n'), all.slice(-3));
 	});
 
 	test('logs -f prints what comes, once', async () => {

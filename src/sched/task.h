@@ -29,7 +29,7 @@
 struct tasks;
 
 struct task_keys {
-	char access_key_id[32], secret_access_key[64], session_token[1024];
+	char access_key_id[32], secret_access_key[64], session_token[1200];
 	int64_t expires_ms; /* wall */
 };
 

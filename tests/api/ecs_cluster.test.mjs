@@ -137,6 +137,8 @@ test('capacity providers', async () => {
 	await call('CreateCluster', { clusterName: 'managed' });
 	const mi = (await call('CreateCapacityProvider', { name: 'mi', cluster: 'managed', managedInstancesProvider: managed })).capacityProvider;
 	assert.deepEqual([mi.type, mi.cluster], ['MANAGED_INSTANCES', 'managed']);
+	await call('TagResource', { resourceArn: mi.capacityProviderArn, tags: [{ key: 'm', value: 'i' }] });
+	assert.deepEqual((await call('ListTagsForResource', { resourceArn: mi.capacityProviderArn })).tags, [{ key: 'm', value: 'i' }]);
 	await rejects(call('DeleteCluster', { cluster: 'managed' }), 'ClusterContainsCapacityProviderException');
 });
 

@@ -112,6 +112,8 @@ test('what ECS refuses of a task', async () => {
 	await bad({ tags: [] }, 'Tags can not be empty.');
 	await rejects(register('bad', { tags: [{ key: 'aws:x', value: '1' }] }), 'InvalidParameterException', /aws:/);
 	await bad({ containerDefinitions: [box({ command: ['x'.repeat(70_000)] })] }, /^Actual length: '\d+'\. Max allowed length is '65536' bytes\.$/);
+	await bad({ networkMode: 'awsvpc', requiresCompatibilities: ['EXTERNAL'] }, /awsvpc/);
+	await bad({ requiresCompatibilities: ['MANAGED_INSTANCES'] }, /awsvpc and host/);
 	await bad({ runtimePlatform: { operatingSystemFamily: 'WINDOWS_SERVER_2022_CORE' } }, /LINUX/);
 });
 

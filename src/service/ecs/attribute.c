@@ -186,7 +186,7 @@ static int edit_all(
 		r = check_one(a, e);
 		if (r < 0)
 			return r;
-		found = ecs_instance_get(c, name, docs_str(a, "targetId"));
+		found = ecs_instance_get(c, name, docs_str(a, "targetId"), true);
 		if (!found)
 			return fail(e, ECS_TARGET_NOT_FOUND_EXCEPTION,
 			    "The specified target was not found: %.150s", docs_str(a, "targetId"));

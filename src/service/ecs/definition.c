@@ -112,7 +112,7 @@ int ecs_register_task_definition(struct call *c, const struct ecs_register_task_
 	docs_set(doc, "taskDefinitionArn",
 	    ecs_arn(c, "task-definition/%s:%" PRId64, in->family, revision));
 	docs_set(doc, "status", "ACTIVE");
-	docs_set(doc, "registeredBy", c->principal.arn);
+	docs_set(doc, "registeredBy", *c->principal.arn ? c->principal.arn : NULL);
 	json_object_set_new(doc, "registeredAt", ecs_json_now());
 	ecs_json_list(doc, "tags");
 	g = docs_change_new(ecs->store);

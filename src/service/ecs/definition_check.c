@@ -256,6 +256,7 @@ static int check_proxy(const struct definition_check *k)
 
 static int check_modes(const struct definition_check *k)
 {
+	const json_t *wanted = json_object_get(k->doc, "requiresCompatibilities");
 	const char *pid = docs_str(k->doc, "pidMode");
 	const char *system =
 	    docs_str(json_object_get(k->doc, "runtimePlatform"), "operatingSystemFamily");
@@ -263,6 +264,13 @@ static int check_modes(const struct definition_check *k)
 	if (system && strcmp(system, "LINUX") != 0)
 		return ecs_refuse(
 		    k, "operatingSystemFamily %s is not supported here: use LINUX.", system);
+	if (ecs_json_has(wanted, "EXTERNAL") && !strcmp(k->mode, "awsvpc"))
+		return ecs_refuse(k, "EXTERNAL compatible task definitions do not support network "
+				     "mode awsvpc.");
+	if (ecs_json_has(wanted, "MANAGED_INSTANCES") && strcmp(k->mode, "awsvpc") != 0 &&
+	    strcmp(k->mode, "host") != 0)
+		return ecs_refuse(k, "MANAGED_INSTANCES compatible task definitions support the "
+				     "network modes awsvpc and host only.");
 	if (k->fargate && docs_str(k->doc, "ipcMode"))
 		return ecs_refuse(k, "Tasks using the Fargate launch type do not support ipcMode.");
 	if (k->fargate && pid && strcmp(pid, "task") != 0)

@@ -144,6 +144,7 @@ static inline const char *ecs_cluster_name(const json_t *cluster)
 
 /* By name or ARN, as on disk or predefined; the caller's, NULL: there is none. */
 json_t *ecs_provider_get(struct call *c, const char *id);
+const char *ecs_provider_key(struct call *c, const json_t *provider);
 /* providers: names, all of which exist; strategy: of them. What is absent is filled in. */
 int ecs_provider_list_check(struct call *c, json_t *providers, struct err *e);
 int ecs_strategy_check(json_t *strategy, const json_t *providers, struct err *e);
@@ -185,10 +186,11 @@ void ecs_definition_fill(struct call *c, json_t *doc);
 
 /* ---- instance.c ---- */
 
-/* This machine as an instance of the cluster; NULL: it was deregistered. The caller's. */
-json_t *ecs_machine(struct call *c, const char *cluster);
+/* This machine as an instance of the cluster; NULL: it was deregistered. The caller's. latest: as
+ * changes under way will leave it. */
+json_t *ecs_machine(struct call *c, const char *cluster, bool latest);
 /* By id or ARN; the caller's, NULL: none. It has "machine": true if it is this one. */
-json_t *ecs_instance_get(struct call *c, const char *cluster, const char *id);
+json_t *ecs_instance_get(struct call *c, const char *cluster, const char *id, bool latest);
 /* All of a cluster, in the order of their ARNs; the caller's. */
 json_t *ecs_instances(struct call *c, const char *cluster);
 size_t ecs_instances_foreign(struct call *c, const char *cluster);

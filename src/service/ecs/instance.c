@@ -31,11 +31,12 @@ static void machine_id(struct call *c, const json_t *cluster, int64_t generation
 	ret[ID_SIZE - 1] = '\0';
 }
 
-json_t *ecs_machine(struct call *c, const char *cluster)
+json_t *ecs_machine(struct call *c, const char *cluster, bool latest)
 {
 	_cleanup_json_ json_t *made = ecs_cluster_latest(c, cluster);
-	const json_t *changed =
-	    docs_latest(ecs_of(c)->instances, ecs_key(c, "%s/" MACHINE, cluster));
+	const char *key = ecs_key(c, "%s/" MACHINE, cluster);
+	const json_t *changed = latest ? docs_latest(ecs_of(c)->instances, key)
+				       : docs_get(ecs_of(c)->instances, key);
 	const char *status = docs_str(changed, "status");
 	int64_t since = ecs_json_ms(made, "created");
 	char id[ID_SIZE];
@@ -74,7 +75,7 @@ static bool gather(void *ctx, const char *key, const json_t *doc)
 /* Ours wherever its id belongs. */
 json_t *ecs_instances(struct call *c, const char *cluster)
 {
-	json_t *list = json_array(), *own = ecs_machine(c, cluster);
+	json_t *list = json_array(), *own = ecs_machine(c, cluster, false);
 	size_t at = 0;
 
 	docs_walk(ecs_of(c)->instances, ecs_key(c, "%s/", cluster), "", gather, list);
@@ -86,14 +87,6 @@ json_t *ecs_instances(struct call *c, const char *cluster)
 		at++;
 	json_array_insert_new(list, at, own);
 	return list;
-}
-
-json_t *ecs_instance_get(struct call *c, const char *cluster, const char *id)
-{
-	_cleanup_json_ json_t *all = ecs_instances(c, cluster);
-	const char *arn = str_has_prefix(str_from(id), "arn:") ? id : arn_of(c, cluster, id);
-
-	return ecs_json_ref(ecs_json_find(all, "containerInstanceArn", arn));
 }
 
 size_t ecs_instances_foreign(struct call *c, const char *cluster)
@@ -114,6 +107,19 @@ static const char *key_of(struct call *c, const char *cluster, const json_t *ins
 	return ecs_json_true(instance, "machine")
 		   ? ecs_key(c, "%s/" MACHINE, cluster)
 		   : ecs_key(c, "%s/%s", cluster, strrchr(arn, '/') + 1);
+}
+
+json_t *ecs_instance_get(struct call *c, const char *cluster, const char *id, bool latest)
+{
+	_cleanup_json_ json_t *all = ecs_instances(c, cluster);
+	const char *arn = str_has_prefix(str_from(id), "arn:") ? id : arn_of(c, cluster, id);
+	json_t *found = ecs_json_find(all, "containerInstanceArn", arn);
+
+	if (!found || !latest)
+		return ecs_json_ref(found);
+	if (ecs_json_true(found, "machine"))
+		return ecs_machine(c, cluster, true);
+	return ecs_json_copy(docs_latest(ecs_of(c)->instances, key_of(c, cluster, found)));
 }
 
 /* Of this machine only what differs from what it is by itself: attributes that were put. */
@@ -236,7 +242,7 @@ int ecs_register_container_instance(struct call *c,
 	if (r < 0)
 		return r;
 	name = ecs_cluster_name(cluster);
-	doc = in->container_instance_arn ? ecs_instance_get(c, name, in->container_instance_arn)
+	doc = in->container_instance_arn ? ecs_instance_get(c, name, in->container_instance_arn, true)
 					 : NULL;
 	if (in->container_instance_arn && (!doc || ecs_json_true(doc, "machine")))
 		return fail(e, ECS_CLIENT_EXCEPTION,
@@ -275,7 +281,7 @@ int ecs_deregister_container_instance(struct call *c,
 	if (r < 0)
 		return r;
 	name = ecs_cluster_name(cluster);
-	doc = ecs_instance_get(c, name, in->container_instance);
+	doc = ecs_instance_get(c, name, in->container_instance, true);
 	if (!doc)
 		return fail(e, ECS_INVALID_PARAMETER_EXCEPTION,
 		    "Referenced container instance %.120s not found.", in->container_instance);
@@ -321,7 +327,7 @@ int ecs_describe_container_instances(struct call *c,
 	name = ecs_cluster_name(cluster);
 	for (size_t i = 0; i < in->container_instances->count; i++) {
 		const char *id = in->container_instances->items[i];
-		_cleanup_json_ json_t *doc = ecs_instance_get(c, name, id);
+		_cleanup_json_ json_t *doc = ecs_instance_get(c, name, id, false);
 		json_t *shown = doc ? show(c, name, doc, ecs_json_has(include, "TAGS")) : NULL;
 
 		if (shown && ecs_json_has(include, "CONTAINER_INSTANCE_HEALTH"))
@@ -389,7 +395,7 @@ int ecs_update_container_instances_state(struct call *c,
 	g = docs_change_new(ecs_of(c)->store);
 	for (size_t i = 0; i < in->container_instances->count; i++) {
 		const char *id = in->container_instances->items[i];
-		_cleanup_json_ json_t *doc = ecs_instance_get(c, name, id);
+		_cleanup_json_ json_t *doc = ecs_instance_get(c, name, id, true);
 
 		if (doc) {
 			docs_set(doc, "status", in->status);
@@ -410,7 +416,7 @@ int ecs_update_container_agent(struct call *c, const struct ecs_update_container
 
 	if (r < 0)
 		return r;
-	doc = ecs_instance_get(c, ecs_cluster_name(cluster), in->container_instance);
+	doc = ecs_instance_get(c, ecs_cluster_name(cluster), in->container_instance, false);
 	if (!doc)
 		return fail(e, ECS_INVALID_PARAMETER_EXCEPTION,
 		    "Referenced container instance %.120s not found.", in->container_instance);

@@ -199,7 +199,7 @@ static int check_group(const json_t *group, struct err *e)
 	return 0;
 }
 
-static const char *key_of(struct call *c, const json_t *doc)
+const char *ecs_provider_key(struct call *c, const json_t *doc)
 {
 	const char *cluster = docs_str(doc, "cluster"), *name = docs_str(doc, "name");
 
@@ -220,7 +220,7 @@ static int put_and_show(struct call *c, json_t *doc, struct err *e)
 	struct docs_change *g = docs_change_new(ecs_of(c)->store);
 	json_t *answer = json_pack("{s:o}", "capacityProvider", show(doc, true));
 
-	docs_put(g, ecs_of(c)->providers, key_of(c, doc), doc);
+	docs_put(g, ecs_of(c)->providers, ecs_provider_key(c, doc), doc);
 	return ecs_answer_change(c, answer, g, e);
 }
 
@@ -296,7 +296,7 @@ int ecs_update_capacity_provider(struct call *c, const struct ecs_update_capacit
 		    "The FARGATE and FARGATE_SPOT capacity providers can not be updated.");
 	if (!is_active(old))
 		return missing(e);
-	doc = ecs_json_copy(docs_latest(ecs_of(c)->providers, key_of(c, old)));
+	doc = ecs_json_copy(docs_latest(ecs_of(c)->providers, ecs_provider_key(c, old)));
 	if (!doc)
 		return missing(e);
 	group = json_object_get(doc, "autoScalingGroupProvider");
@@ -354,7 +354,7 @@ int ecs_delete_capacity_provider(struct call *c, const struct ecs_delete_capacit
 	docs_set(shown, "status", "DEPROVISIONING");
 	docs_set(shown, "updateStatus", "DELETE_IN_PROGRESS");
 	g = docs_change_new(ecs_of(c)->store);
-	docs_delete(g, ecs_of(c)->providers, key_of(c, doc));
+	docs_delete(g, ecs_of(c)->providers, ecs_provider_key(c, doc));
 	return ecs_answer_change(c, json_pack("{s:o}", "capacityProvider", shown), g, e);
 }
 

@@ -272,7 +272,7 @@ static int find_instance(const struct launch *l, const char *launch_type, json_t
 	*ret = NULL;
 	if (ecs_launch_fargate(launch_type))
 		return 0;
-	machine = ecs_machine(l->c, l->cluster_name);
+	machine = ecs_machine(l->c, l->cluster_name, false);
 	if (!machine || strcmp(docs_str(machine, "status"), "ACTIVE") != 0)
 		return fail(l->e, ECS_INVALID_PARAMETER_EXCEPTION,
 		    "No Container Instances were found in your cluster.");
@@ -457,7 +457,7 @@ int ecs_start_task(struct call *c, const struct ecs_start_task_in *in,
 	run = run_new(&l);
 	for (size_t i = 0; i < in->container_instances->count; i++) {
 		const char *id = in->container_instances->items[i];
-		_cleanup_json_ json_t *instance = ecs_instance_get(c, l.cluster_name, id);
+		_cleanup_json_ json_t *instance = ecs_instance_get(c, l.cluster_name, id, false);
 
 		if (instance)
 			plan(run, &l, NULL, "EC2", NULL, instance, true);

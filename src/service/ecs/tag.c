@@ -115,8 +115,12 @@ static int find_definition(struct call *c, const char *arn, struct tagged *ret)
 
 static int find_provider(struct call *c, const char *name, struct tagged *ret)
 {
+	_cleanup_json_ json_t *found = ecs_provider_get(c, name);
+
+	if (!found)
+		return 0;
 	ret->table = ecs_of(c)->providers;
-	ret->key = ecs_key(c, "%s", name);
+	ret->key = ecs_provider_key(c, found);
 	ret->doc = ecs_json_ref(docs_latest(ret->table, ret->key));
 	return 0;
 }
@@ -131,7 +135,7 @@ static int find_inside(
 		return r;
 	ret->task = task;
 	ret->doc = task ? ecs_json_ref(ecs_task_get(c, ret->cluster, id))
-			: ecs_instance_get(c, ret->cluster, id);
+			: ecs_instance_get(c, ret->cluster, id, true);
 	return 0;
 }
 

@@ -110,7 +110,7 @@ int ecs_list_tasks(struct call *c, const struct ecs_list_tasks_in *in,
 		return r;
 	name = ecs_cluster_name(cluster);
 	if (in->container_instance) {
-		instance = ecs_instance_get(c, name, in->container_instance);
+		instance = ecs_instance_get(c, name, in->container_instance, false);
 		if (!instance)
 			return fail(e, ECS_INVALID_PARAMETER_EXCEPTION,
 			    "Referenced container instance %.120s not found.",

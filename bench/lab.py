@@ -116,10 +116,16 @@ class Server:
             FunctionName=name, Runtime=runtime, Role="arn:aws:iam::123456789012:role/bench",
             Handler=handler, MemorySize=memory, Timeout=timeout,
             Environment={"Variables": environment or {}}, Code={"ZipFile": make_zip(files)})
-        client.get_waiter("function_active_v2").wait(
-            FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 400})
-        if not url:
-            return None
+        self.wait_active(name)
+        return self.public_url(name) if url else None
+
+    def wait_active(self, name):
+        self.client().get_waiter("function_active_v2").wait(
+            FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 2000})
+
+    def public_url(self, name):
+        """The id of a URL that anybody may use."""
+        client = self.client()
         answer = client.create_function_url_config(FunctionName=name, AuthType="NONE")
         for action in ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction"):
             extra = {"FunctionUrlAuthType": "NONE"} if action.endswith("Url") else {}

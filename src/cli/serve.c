@@ -10,14 +10,15 @@
 #include "cli/cli.h"
 #include "cli/config.h"
 #include "cli/interpreters.h"
+#include "cli/resolver.h"
 
 #define LISTEN "127.0.0.1:4566"
 #define ARGV_MAX 160
 
 struct options {
 	const char *data;
-	struct cli_list listen, brokers;
-	bool dev, debug;
+	struct cli_list listen, brokers, dns, allow;
+	bool dev, debug, egress;
 	int64_t boxes, pool_memory_mb, pool_each, concurrency, idle_s, retry_base_ms, spin_us;
 	int64_t stream_rate;
 };
@@ -61,6 +62,10 @@ static int check_options(const struct options *o)
 			    "accepted",
 			    "--dev does not listen on %s", o->listen.items[i]);
 	}
+	if (!o->egress && (o->dns.count || o->allow.count))
+		return cli_fail(CLI_USAGE, "add --egress",
+		    "--egress-dns and --egress-allow say how "
+		    "functions reach the outside, which they do not");
 	if (geteuid() != 0)
 		return cli_fail(CLI_FAILED,
 		    "sudo mayfly serve: only root can make the boxes that functions run in (they, "
@@ -126,6 +131,29 @@ static void add_spawner_options(struct command *c, const struct options *o, cons
 		add(c, "--dev");
 }
 
+static int add_egress_options(struct command *c, const struct options *o)
+{
+	char found[RESOLVER_SERVERS_MAX][RESOLVER_ADDRESS_SIZE];
+	size_t count = 0;
+
+	if (!o->egress)
+		return CLI_OK;
+	if (!o->dns.count)
+		count = resolver_find(found);
+	if (!o->dns.count && !count)
+		return cli_fail(CLI_USAGE,
+		    "name one by --egress-dns ADDRESS (IPv4; it may be in a private network)",
+		    "no name server in /etc/resolv.conf that functions could reach");
+	add(c, "--egress");
+	for (size_t i = 0; i < count; i++)
+		add_text(c, "--egress-dns", found[i]);
+	for (size_t i = 0; i < o->dns.count; i++)
+		add_text(c, "--egress-dns", o->dns.items[i]);
+	for (size_t i = 0; i < o->allow.count; i++)
+		add_text(c, "--egress-allow", o->allow.items[i]);
+	return CLI_OK;
+}
+
 static void add_core_options(struct command *c, const struct options *o)
 {
 	char *found[INTERPRETERS_MAX];
@@ -169,6 +197,9 @@ static int run(const void *options, char **args _unused_, int count _unused_)
 	if (!code) {
 		add(&c, spawner);
 		add_spawner_options(&c, o, runtimes);
+		code = add_egress_options(&c, o);
+	}
+	if (!code) {
 		add(&c, "--");
 		add_core_options(&c, o);
 		execve(spawner, c.argv, clean);
@@ -208,6 +239,12 @@ static const struct cli_option table[] = {
 	1048576},
     {"spin-us", 0, CLI_NUMBER, "US", "look for more work so long before sleeping, when busy (50)",
 	AT(spin_us), 0, 1000},
+    {"egress", 0, CLI_FLAG, NULL,
+	"let functions reach the internet (not the host, nor private networks)", AT(egress), 0, 0},
+    {"egress-dns", 0, CLI_LIST, "ADDRESS",
+	"name server for them, at most 3 (those of /etc/resolv.conf)", AT(dns), 0, 0},
+    {"egress-allow", 0, CLI_LIST, "ADDRESS/BITS",
+	"a private network that they may reach; may be given again", AT(allow), 0, 0},
     {"debug", 0, CLI_FLAG, NULL, "log more", AT(debug), 0, 0},
 };
 

@@ -172,7 +172,7 @@ static void install_filter(void)
 		must_call(dup2(listener, INIT_FD_NOTIFY), "moving the listener");
 }
 
-_noreturn_ void blank_run(struct cgroups *groups, uint32_t slot, int control, int init_exe)
+_noreturn_ void blank_run(const struct blank *b)
 {
 	static char name[] = "box-init";
 	static char *const argv[] = {name, NULL};
@@ -182,14 +182,16 @@ _noreturn_ void blank_run(struct cgroups *groups, uint32_t slot, int control, in
 	must_call(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "tying to the spawner");
 	confine_signals();
 	setsid();
-	must(groups->ops->enter(groups, slot), "entering the cgroup");
+	must(b->groups->ops->enter(b->groups, b->slot), "entering the cgroup");
 	must(net_box(&api, &endpoint), "setting up the network");
 	mount_proc();
+	if (b->seat)
+		must(egress_enter(b->egress, b->host, b->seat), "making its way out");
 	set_limits();
-	meet_spawner(control, api, endpoint);
+	meet_spawner(b->control, api, endpoint);
 	seal_namespaces();
 	become_init();
-	arrange_fds(control, init_exe);
+	arrange_fds(b->control, b->init_exe);
 	install_filter();
 	syscall(SYS_execveat, EXE_FD, "", argv, envp, AT_EMPTY_PATH);
 	_exit(127);

@@ -3,6 +3,7 @@
 
 #include "base/base.h"
 #include "spawner/cgroup.h"
+#include "spawner/egress.h"
 
 /* Namespaces of a box but the last: the user namespace comes when all mounts are made. */
 #define BLANK_NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET)
@@ -12,4 +13,12 @@
  * there; the spawner maps the ids and answers with one byte; then box-init runs with `control` as
  * descriptor 3.
  */
-_noreturn_ void blank_run(struct cgroups *groups, uint32_t slot, int control, int init_exe);
+struct blank {
+	struct cgroups *groups;
+	uint32_t slot;
+	int control, init_exe;
+	const struct egress *egress;
+	uint32_t seat; /* 0: loopback only */
+	int host;      /* with a seat: for egress_enter() */
+};
+_noreturn_ void blank_run(const struct blank *b);

@@ -3,6 +3,7 @@
  * gate's business; this does what it let through. See spawner_int.h.
  */
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include "spawner/blank.h"
 #include "spawner/ids.h"
 #include "spawner/image.h"
+#include "spawner/netlink.h"
 #include "spawner/spawner_int.h"
 #include "spawner/tree.h"
 
@@ -133,9 +135,14 @@ static int start(struct spawner *s, uint32_t slot, int init_end)
 	struct clone_args args = {.flags = BLANK_NAMESPACES | CLONE_PIDFD,
 	    .pidfd = (uintptr_t)&b->pidfd,
 	    .exit_signal = SIGCHLD};
-	_cleanup_close_ int group = -1;
+	_cleanup_close_ int group = -1, host = -1;
 	int r = s->cgroups.ops->make(&s->cgroups, slot, &group);
 
+	b->seat = egress_change_seat(&s->egress, b->seat);
+	if (r == 0 && b->seat) { /* each its own: answers would get mixed */
+		host = netlink_open(NETLINK_ROUTE);
+		r = host < 0 ? host : 0;
+	}
 	if (r == 0) /* a ceiling until the assignment sets its own */
 		r = s->cgroups.ops->limit(
 		    &s->cgroups, slot, (uint64_t)WIRE_MEMORY_MB_MAX << 20, PIDS_MAX);
@@ -148,7 +155,8 @@ static int start(struct spawner *s, uint32_t slot, int init_end)
 	check(setns(s->box_mounts, CLONE_NEWNS) == 0);
 	b->pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (b->pid == 0)
-		blank_run(&s->cgroups, slot, init_end, s->exe_init);
+		blank_run(&(const struct blank){
+		    &s->cgroups, slot, init_end, s->exe_init, &s->egress, b->seat, host});
 	r = b->pid < 0 ? -errno : 0;
 	check(setns(s->own_mounts, CLONE_NEWNS) == 0);
 	if (r < 0)

@@ -19,7 +19,6 @@
 #include "spawner/forward.h"
 #include "spawner/nft.h"
 
-#define PREFIX_LEN 20
 #define ID_LEN 32
 
 void bridge_init(struct bridge *b, const char *instance, int dir)
@@ -70,15 +69,10 @@ static bool recall_subnet(struct bridge *b)
 	return true;
 }
 
-static int choose_subnet(struct bridge *b, struct err *e)
+int subnet_choose(
+    const struct subnet_range *ranges, size_t count, struct in_addr *ret, struct err *e)
 {
-	static const struct {
-		uint32_t first;
-		unsigned count;
-	} ranges[] = {{0x0ad50000, 16}, {0xac1d0000, 16}, {0xc0a8d000, 1}};
-	char text[32], address[INET_ADDRSTRLEN];
-
-	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+	for (size_t i = 0; i < count; i++)
 		for (unsigned k = 0; k < ranges[i].count; k++) {
 			struct in_addr subnet = {htonl(ranges[i].first + (k << (32 - PREFIX_LEN)))};
 			int r = link_clash(subnet, PREFIX_LEN);
@@ -87,17 +81,33 @@ static int choose_subnet(struct bridge *b, struct err *e)
 				return err_sys(e, -r, "reading the host's routes");
 			if (r)
 				continue;
-			inet_ntop(AF_INET, &subnet, address, sizeof(address));
-			snprintf(text, sizeof(text), "%s/%d", address, PREFIX_LEN);
-			(void)unlinkat(b->dir, "subnet", 0);
-			if (symlinkat(text, b->dir, "subnet") < 0)
-				return err_sys(e, errno, "remembering the containers' subnet");
-			check(recall_subnet(b));
+			*ret = subnet;
 			return 0;
 		}
-	return err_set(e, EADDRNOTAVAIL,
-	    "no room for containers: routes of this host cover 10.213.0.0/16, 172.29.0.0/16 and "
-	    "192.168.208.0/20");
+	return -EADDRNOTAVAIL;
+}
+
+static int choose_subnet(struct bridge *b, struct err *e)
+{
+	static const struct subnet_range ranges[] = {
+	    {0x0ad50000, 16}, {0xac1d0000, 16}, {0xc0a8d000, 1}};
+	char text[32], address[INET_ADDRSTRLEN];
+	struct in_addr subnet;
+	int r = subnet_choose(ranges, ARRAY_SIZE(ranges), &subnet, e);
+
+	if (r == -EADDRNOTAVAIL)
+		return err_set(e, EADDRNOTAVAIL,
+		    "no room for containers: routes of this host cover 10.213.0.0/16, "
+		    "172.29.0.0/16 and 192.168.208.0/20");
+	if (r < 0)
+		return r;
+	inet_ntop(AF_INET, &subnet, address, sizeof(address));
+	snprintf(text, sizeof(text), "%s/%d", address, PREFIX_LEN);
+	(void)unlinkat(b->dir, "subnet", 0);
+	if (symlinkat(text, b->dir, "subnet") < 0)
+		return err_sys(e, errno, "remembering the containers' subnet");
+	check(recall_subnet(b));
+	return 0;
 }
 
 /* ---- all of it ---- */
@@ -232,7 +242,7 @@ int bridge_remove(struct bridge *b, struct err *e)
 	if (r == 0)
 		r = table_remove(b);
 	if (r == 0)
-		r = forward_off();
+		r = forward_off(b->name);
 	if (r < 0)
 		return err_sys(e, -r, "removing the containers' network");
 	(void)unlinkat(b->dir, "subnet", 0);

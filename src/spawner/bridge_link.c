@@ -131,20 +131,24 @@ int link_make(const struct bridge *b)
 	return netlink_talk(fd, &n);
 }
 
-static int remove_link(const char *name)
+static int remove_by(int fd, const char *name)
 {
 	struct netlink n;
 	struct ifinfomsg head = {0};
-	_cleanup_close_ int fd = netlink_open(NETLINK_ROUTE);
 	int r;
 
-	if (fd < 0)
-		return fd;
 	netlink_init(&n);
 	netlink_begin(&n, RTM_DELLINK, 0, &head, sizeof(head));
 	netlink_put_text(&n, IFLA_IFNAME, name);
 	r = netlink_talk(fd, &n);
 	return r == -ENODEV ? 0 : r;
+}
+
+static int remove_link(const char *name)
+{
+	_cleanup_close_ int fd = netlink_open(NETLINK_ROUTE);
+
+	return fd < 0 ? fd : remove_by(fd, name);
 }
 
 int link_remove(const struct bridge *b)
@@ -154,23 +158,31 @@ int link_remove(const struct bridge *b)
 
 /* ---- pairs ---- */
 
-/* A socket in that namespace, whose interfaces to come will have no IPv6; loopback keeps ::1. */
+/* Interfaces to come will have none; loopback keeps ::1. A kernel may have none at all. */
+static int no_ipv6(void)
+{
+	_cleanup_close_ int fd =
+	    open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return write(fd, "1", 1) < 0 ? -errno : 0;
+}
+
+/* A socket in that namespace. */
 static int open_inside(int netns)
 {
 	_cleanup_close_ int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	_cleanup_close_ int sysctl = -1;
-	int fd;
+	int fd, r;
 
 	if (home < 0 || setns(netns, CLONE_NEWNET) < 0)
 		return -errno;
 	fd = netlink_open(NETLINK_ROUTE);
-	sysctl = open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC);
-	if (sysctl >= 0 && fd >= 0 && write(sysctl, "1", 1) < 0) {
-		close(fd);
-		fd = -errno;
-	}
+	r = fd < 0 ? fd : no_ipv6();
 	check(setns(home, CLONE_NEWNET) == 0); /* we cannot work from here */
-	return fd;
+	if (r < 0)
+		base_closep(&fd);
+	return r < 0 ? r : fd;
 }
 
 static void put_pair(
@@ -217,7 +229,7 @@ static void put_route_localnet(struct netlink *n, int index)
 	netlink_close(n, spec);
 }
 
-static int make_pair(const struct bridge *b, int fd, int netns, struct in_addr a)
+static int make_pair(const struct bridge *b, int fd, int netns, struct in_addr a, bool published)
 {
 	struct netlink n;
 	char name[IFNAMSIZ];
@@ -231,13 +243,14 @@ static int make_pair(const struct bridge *b, int fd, int netns, struct in_addr a
 	put_pair(&n, name, netns, outer, inner);
 	r = netlink_talk(fd, &n);
 	/* The address is ours: such a pair is a leftover. */
-	if (r == -EEXIST && (r = link_detach(b, a)) == 0)
+	if (r == -EEXIST && (r = remove_by(fd, name)) == 0)
 		r = netlink_talk(fd, &n);
 	if (r < 0)
 		return r;
 	index = index_of(fd, name);
 	netlink_init(&n);
-	put_route_localnet(&n, index);
+	if (published)
+		put_route_localnet(&n, index);
 	put_neighbour(&n, index, a, inner);
 	put_route(&n, index, a.s_addr, 0, b->address.s_addr);
 	return netlink_talk(fd, &n);
@@ -251,7 +264,7 @@ static void put_loopback(struct netlink *n, int fd)
 	put_address(n, index, METADATA_ADDRESS, 32);
 }
 
-static int fill_inside(const struct bridge *b, int fd, struct in_addr a)
+static int fill_inside(const struct bridge *b, int fd, struct in_addr a, bool metadata)
 {
 	struct netlink n;
 	uint8_t outer[6];
@@ -259,7 +272,8 @@ static int fill_inside(const struct bridge *b, int fd, struct in_addr a)
 
 	mac_of(a, 1, outer);
 	netlink_init(&n);
-	put_loopback(&n, fd);
+	if (metadata)
+		put_loopback(&n, fd);
 	put_up(&n, index);
 	put_address(&n, index, ntohl(a.s_addr), 32);
 	put_neighbour(&n, index, b->address, outer);
@@ -295,10 +309,10 @@ int link_attach(
 	inside = open_inside(netns);
 	if (inside < 0)
 		return err_sys(e, -inside, "entering the network namespace of a container");
-	r = make_pair(b, here, netns, a);
+	r = make_pair(b, here, netns, a, true);
 	if (r < 0)
 		err_sys(e, -r, "making a pair of interfaces");
-	else if ((r = fill_inside(b, inside, a)) < 0)
+	else if ((r = fill_inside(b, inside, a, true)) < 0)
 		err_sys(e, -r, "setting up eth0 of a container");
 	if (r < 0) {
 		(void)link_detach(b, a);
@@ -307,6 +321,21 @@ int link_attach(
 	wait_for_carrier(b, here, a);
 	mac_of(a, 0, ret_mac);
 	return 0;
+}
+
+int link_join(const struct bridge *b, int host, struct in_addr a)
+{
+	_cleanup_close_ int inside = netlink_open(NETLINK_ROUTE);
+	_cleanup_close_ int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int r = inside < 0 ? inside : netns < 0 ? -errno : no_ipv6();
+
+	if (r == 0)
+		r = make_pair(b, host, netns, a, false);
+	if (r == 0)
+		r = fill_inside(b, inside, a, false);
+	if (r == 0)
+		wait_for_carrier(b, host, a);
+	return r;
 }
 
 int link_detach(const struct bridge *b, struct in_addr a)

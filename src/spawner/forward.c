@@ -42,7 +42,7 @@ static bool is_loopback(const char *name)
 
 static bool is_ours(const char *name)
 {
-	return strncmp(name, "mfy", 3) == 0;
+	return strncmp(name, "mfy", 3) == 0 || strncmp(name, "mfb", 3) == 0;
 }
 
 /* ---- the others' interfaces ---- */
@@ -112,7 +112,7 @@ static bool is_among(const struct names *n, const char *name)
 	return false;
 }
 
-int forward_off(void)
+int forward_off(const char *name)
 {
 	_cleanup_(freenamesp) struct if_nameindex *all = NULL;
 	struct names before = {0};
@@ -128,7 +128,8 @@ int forward_off(void)
 	if (!all)
 		return -errno;
 	for (struct if_nameindex *i = all; i->if_index; i++)
-		if (!is_loopback(i->if_name) && !is_among(&before, i->if_name))
+		if (!is_loopback(i->if_name) && strncmp(i->if_name, name, strlen(name)) != 0 &&
+		    !is_among(&before, i->if_name))
 			return 0;
 	r = turn("0");
 	if (r < 0)

@@ -14,5 +14,5 @@ bool forward_is_on(void);
  * logged. Nothing to do is no error. */
 int forward_on(const char *name, struct err *e);
 /* Turn it off again if we turned it on and nobody can have come to need it since: no interface
- * is new. Else it stays on, and the table with it. */
-int forward_off(void);
+ * is new. Else it stays on, and the table with it. Pairs of `name` are gone or go. */
+int forward_off(const char *name);

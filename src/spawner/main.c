@@ -39,6 +39,7 @@ struct options {
 	unsigned listen_count, boxes;
 	int ready_fd;
 	bool dev;
+	struct egress egress;
 	char **rest;
 	unsigned rest_count;
 };
@@ -68,7 +69,7 @@ void unwatch(struct spawner *s, int fd)
 static const char usage[] =
     "usage: mayfly-spawner --data DIR --listen ADDRESS:PORT [--listen ...] [--core PATH]\n"
     "    [--init PATH] [--unpack PATH] [--runtimes DIR] [--boxes N] [--dev] [--ready-fd N]\n"
-    "    [-- ARGUMENTS OF CORE]\n"
+    "    [--egress] [--egress-dns ADDRESS] [--egress-allow ADDRESS/BITS] [-- ARGUMENTS OF CORE]\n"
     "This is the root part of mayfly; `mayfly serve` starts it.\n";
 
 static bool take_number(const char *text, int64_t min, int64_t max, int64_t *ret)
@@ -87,6 +88,9 @@ static bool take_option(struct options *o, int which, const char *value)
 	case 'u': o->unpack = value; return true;
 	case 'r': o->runtimes = value; return true;
 	case 'D': o->dev = true; return true;
+	case 'e': o->egress.on = true; return true;
+	case 'n': return egress_add_dns(&o->egress, value);
+	case 'a': return egress_add_allowed(&o->egress, value);
 	case 'l':
 		if (o->listen_count == LISTENERS_MAX)
 			return false;
@@ -111,7 +115,8 @@ static int parse_options(struct options *o, int argc, char **argv, struct err *e
 	static const struct option table[] = {{"data", 1, NULL, 'd'}, {"listen", 1, NULL, 'l'},
 	    {"core", 1, NULL, 'c'}, {"init", 1, NULL, 'i'}, {"unpack", 1, NULL, 'u'},
 	    {"runtimes", 1, NULL, 'r'}, {"boxes", 1, NULL, 'b'}, {"dev", 0, NULL, 'D'},
-	    {"ready-fd", 1, NULL, 'f'}, {0}};
+	    {"ready-fd", 1, NULL, 'f'}, {"egress", 0, NULL, 'e'}, {"egress-dns", 1, NULL, 'n'},
+	    {"egress-allow", 1, NULL, 'a'}, {0}};
 	int which;
 
 	*o = (struct options){.ready_fd = -1};
@@ -285,7 +290,7 @@ static void prepare_disks(struct spawner *s)
 
 static int start(struct spawner *s, const struct options *o, struct err *e)
 {
-	char instance[40];
+	char instance[40], resolver[EGRESS_RESOLVER_SIZE];
 	int r = open_loop(s, e);
 
 	if (geteuid() != 0)
@@ -294,6 +299,7 @@ static int start(struct spawner *s, const struct options *o, struct err *e)
 	s->exit_code = -1;
 	s->ready_fd = o->ready_fd;
 	s->dev = o->dev;
+	s->egress = o->egress;
 	s->core_args = o->rest;
 	s->core_arg_count = o->rest_count;
 	s->gate.slots = count_slots(o->boxes);
@@ -311,7 +317,9 @@ static int start(struct spawner *s, const struct options *o, struct err *e)
 	if (r == 0)
 		r = cgroups_prepare(&s->cgroups, s->data, CGROUP_RECORD, e);
 	if (r == 0)
-		r = root_make(s->data, o->runtimes, e);
+		r = root_make(s->data, o->runtimes, egress_resolver(&s->egress, resolver), e);
+	if (r == 0)
+		r = egress_start(&s->egress, instance, e);
 	if (r < 0)
 		return r;
 	s->own_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -454,6 +462,7 @@ int main(int argc, char **argv)
 	disks_pump(&spawner);
 	r = run(&spawner);
 	jobs_kill_all(&spawner);
+	egress_stop(&spawner.egress);
 	cgroups_remove(&spawner.cgroups);
 	return r;
 }

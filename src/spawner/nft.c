@@ -1,6 +1,7 @@
 /* nf_tables by netlink: see nft.h. */
 #include "spawner/nft.h"
 
+#include <linux/icmp.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -345,6 +346,45 @@ void nft_nat(struct nft *t, uint32_t type, enum nft_place address, int port)
 	netlink_put_be32(&t->n, NFTA_NAT_REG_ADDR_MIN, address);
 	if (port >= 0)
 		netlink_put_be32(&t->n, NFTA_NAT_REG_PROTO_MIN, (uint32_t)port);
+	end(t, x);
+}
+
+void nft_reject(struct nft *t)
+{
+	struct open_expression x = begin(t, "reject");
+	uint8_t code = ICMP_PKT_FILTERED;
+
+	netlink_put_be32(&t->n, NFTA_REJECT_TYPE, NFT_REJECT_ICMP_UNREACH);
+	netlink_put(&t->n, NFTA_REJECT_ICMP_CODE, &code, 1);
+	end(t, x);
+}
+
+void nft_add_crowd(struct nft *t, const char *name)
+{
+	message(t, NFT_MSG_NEWSET, CREATE);
+	netlink_put_text(&t->n, NFTA_SET_TABLE, t->table);
+	netlink_put_text(&t->n, NFTA_SET_NAME, name);
+	netlink_put_be32(&t->n, NFTA_SET_ID, ++t->sets);
+	netlink_put_be32(&t->n, NFTA_SET_FLAGS, NFT_SET_EVAL);
+	netlink_put_be32(&t->n, NFTA_SET_KEY_TYPE, NFT_ADDRESS);
+	netlink_put_be32(&t->n, NFTA_SET_KEY_LEN, 4);
+}
+
+void nft_crowd(struct nft *t, const char *name, enum nft_place at, uint32_t most)
+{
+	struct open_expression x = begin(t, "dynset");
+	size_t expression, data;
+
+	netlink_put_text(&t->n, NFTA_DYNSET_SET_NAME, name);
+	netlink_put_be32(&t->n, NFTA_DYNSET_OP, NFT_DYNSET_OP_ADD);
+	netlink_put_be32(&t->n, NFTA_DYNSET_SREG_KEY, at);
+	expression = netlink_nest(&t->n, NFTA_DYNSET_EXPR);
+	netlink_put_text(&t->n, NFTA_EXPR_NAME, "connlimit");
+	data = netlink_nest(&t->n, NFTA_EXPR_DATA);
+	netlink_put_be32(&t->n, NFTA_CONNLIMIT_COUNT, most);
+	netlink_put_be32(&t->n, NFTA_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
+	netlink_close(&t->n, data);
+	netlink_close(&t->n, expression);
 	end(t, x);
 }
 

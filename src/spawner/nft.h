@@ -64,3 +64,8 @@ void nft_lookup(struct nft *t, const char *set, enum nft_place at, bool map);
 void nft_verdict(struct nft *t, int verdict, const char *chain);
 void nft_nat(struct nft *t, uint32_t type, enum nft_place address, int port); /* port -1: stays */
 void nft_masquerade(struct nft *t);
+void nft_reject(struct nft *t); /* ICMP: administratively prohibited */
+/* A set of sources for nft_crowd(). */
+void nft_add_crowd(struct nft *t, const char *name);
+/* Go on only if whoever is at `at` (4 bytes) has more than so many connections. */
+void nft_crowd(struct nft *t, const char *name, enum nft_place at, uint32_t most);

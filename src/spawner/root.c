@@ -102,8 +102,8 @@ static int device_nodes(const char *root, struct err *e)
  */
 static int etc_common(const char *root, struct err *e)
 {
-	static const char *const files[] = {"ld.so.cache", "resolv.conf", "ssl/openssl.cnf",
-	    "services", "protocols", "gai.conf", "mime.types", "debian_version", "os-release"};
+	static const char *const files[] = {"ld.so.cache", "ssl/openssl.cnf", "services",
+	    "protocols", "gai.conf", "mime.types", "debian_version", "os-release"};
 	static const char *const trees[] = {"ssl/certs", "pki", "alternatives", "ca-certificates"};
 	char from[64], to[80];
 	int r = 0;
@@ -138,7 +138,7 @@ static int etc_pythons(struct err *e)
 	return r;
 }
 
-static int etc_box(struct err *e)
+static int etc_box(const char *resolver, struct err *e)
 {
 	static const char *const texts[][2] = {
 	    {"box/etc/passwd", "root:x:0:0:root:/root:/sbin/nologin\n"
@@ -151,13 +151,16 @@ static int etc_box(struct err *e)
 	    {"box/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"}};
 	int r = etc_common("box", e);
 
+	if (r == 0)
+		r = resolver ? copy_text(resolver, "box/etc/resolv.conf", e)
+			     : copy_file("/etc/resolv.conf", "box/etc/resolv.conf", e);
 	for (size_t i = 0; i < ARRAY_SIZE(texts) && r == 0; i++)
 		r = copy_text(texts[i][1], texts[i][0], e);
 	return r < 0 ? r : etc_pythons(e);
 }
 
 /* What a box sees. /proc, /tmp, /var/task and /opt are places to mount on. */
-static int make_box(const char *runtimes, struct err *e)
+static int make_box(const char *runtimes, const char *resolver, struct err *e)
 {
 	static const char *const dirs[] = {"box/dev", "box/etc", "box/proc", "box/tmp", "box/opt",
 	    "box/home", "box/run", "box/var", "box/var/task", "box/var/runtime", "box/var/lang",
@@ -171,7 +174,7 @@ static int make_box(const char *runtimes, struct err *e)
 	if (r == 0)
 		r = device_nodes("box", e);
 	if (r == 0)
-		r = etc_box(e);
+		r = etc_box(resolver, e);
 	if (r == 0 && (symlink("/usr/bin", "box/var/lang/bin") < 0 ||
 			  symlink("/usr/lib", "box/var/lang/lib") < 0))
 		r = err_sys(e, errno, "linking /var/lang");
@@ -207,6 +210,8 @@ static int make_core(struct err *e)
 		r = device_nodes("core", e);
 	if (r == 0)
 		r = etc_common("core", e);
+	if (r == 0)
+		r = copy_file("/etc/resolv.conf", "core/etc/resolv.conf", e);
 	if (r == 0)
 		r = copy_file("/etc/hosts", "core/etc/hosts", e);
 	if (r == 0)
@@ -268,7 +273,7 @@ int root_begin(struct err *e)
 	return 0;
 }
 
-int root_make(int data, const char *runtimes, struct err *e)
+int root_make(int data, const char *runtimes, const char *resolver, struct err *e)
 {
 	int r;
 
@@ -280,7 +285,7 @@ int root_make(int data, const char *runtimes, struct err *e)
 	if (r == 0)
 		r = make_own(data, e);
 	if (r == 0)
-		r = make_box(runtimes, e);
+		r = make_box(runtimes, resolver, e);
 	if (r == 0)
 		r = make_places(e);
 	if (r == 0)

@@ -23,9 +23,10 @@
 /* A mount namespace of our own: before any directory is opened that is to be mounted later. */
 int root_begin(struct err *e);
 
-/* data: the locked data directory. runtimes: path of the bootstraps, or NULL. After this the host
+/* data: the locked data directory. runtimes: path of the bootstraps, or NULL. resolver: the
+ * resolv.conf of boxes, NULL: the host's. After this the host
  * is out of reach but for descriptors that are open. */
-int root_make(int data, const char *runtimes, struct err *e);
+int root_make(int data, const char *runtimes, const char *resolver, struct err *e);
 
 /* A namespace with nothing but ROOT_BOX, as its root: boxes are cloned from here, because copying
  * few mounts and changing no root is cheap. own: the namespace to come home to. A descriptor. */

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "spawn/wire.h"
 #include "spawner/cgroup.h"
+#include "spawner/egress.h"
 #include "spawner/gate.h"
 #include "spawner/process.h"
 
@@ -33,6 +34,7 @@ struct box {
 	pid_t pid;
 	struct list waiting;   /* in spawner.disk_queue: assignment waits for its /tmp */
 	struct list lingering; /* in spawner.lingering: only its cgroup is left */
+	uint32_t seat;         /* of its address, with --egress; 0: none */
 	uint32_t memory_mb, tmp_mb, layer_count;
 	uint8_t code[WIRE_HASH_SIZE];
 	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
@@ -81,6 +83,7 @@ struct spawner {
 	unsigned core_arg_count;
 
 	struct cgroups cgroups;
+	struct egress egress;
 	struct gate gate;
 	struct core core;
 	struct box boxes[WIRE_BOXES_MAX];

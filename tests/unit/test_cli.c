@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/config.h"
 #include "cli/manifest.h"
+#include "cli/resolver.h"
 #include "cli/term.h"
 #include "cli/zip.h"
 #include "scratch.h"
@@ -347,6 +348,27 @@ static void zips_refuse_what_is_no_file(void **state)
 	assert_non_null(strstr(e.msg, "fifo"));
 }
 
+static void name_servers(void **state _unused_)
+{
+	char found[RESOLVER_SERVERS_MAX][RESOLVER_ADDRESS_SIZE];
+
+	assert_int_equal(
+	    resolver_parse(STR("# nameserver 9.9.9.9\nsearch x\nnameserver 127.0.0.53\n"
+			       "nameserver\t10.0.0.2 # ours\r\nnameserver ::1\n"
+			       "nameservers 1.1.1.1\nnameserver 1.1.1.1.1\n"
+			       "nameserver 0.0.0.0\n  nameserver 192.0.2.1;x"),
+		found),
+	    2);
+	assert_string_equal(found[0], "10.0.0.2");
+	assert_string_equal(found[1], "192.0.2.1");
+	assert_int_equal(resolver_parse(STR("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"
+					    "nameserver 192.0.2.3\nnameserver 192.0.2.4\n"),
+			     found),
+	    3);
+	assert_int_equal(resolver_parse(STR(""), found), 0);
+	assert_int_equal(resolver_parse(STR("nameserver"), found), 0);
+}
+
 static void sizes(void **state _unused_)
 {
 	char out[TERM_SIZE_TEXT];
@@ -377,6 +399,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(zips_are_the_same_again, make_dir, remove_dir),
 	    cmocka_unit_test_setup_teardown(zips_hold_names_and_modes, make_dir, remove_dir),
 	    cmocka_unit_test_setup_teardown(zips_refuse_what_is_no_file, make_dir, remove_dir),
+	    cmocka_unit_test(name_servers),
 	    cmocka_unit_test(sizes),
 	};
 

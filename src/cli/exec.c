@@ -51,20 +51,13 @@ static int choose(const json_t *task, const struct options *o, json_t *body)
 	return CLI_OK;
 }
 
-static int code_of_refusal(const char *why)
-{
-	if (strstr(why, "ermission denied") || strstr(why, "xec format error"))
-		return CLI_NOT_EXECUTABLE;
-	return strstr(why, "not found") || strstr(why, "o such file") ? CLI_NOT_FOUND : CLI_NOT_RUN;
-}
-
 static int say_refusal(const struct interact_end *end, const char *name)
 {
 	if (end->refused == 403)
 		return cli_fail(CLI_NOT_RUN,
 		    "take the server's own keys: eval \"$(sudo mayfly env)\"", "exec: %s",
 		    end->why);
-	return cli_fail(end->refused == 409 ? code_of_refusal(end->why) : CLI_NOT_RUN, NULL,
+	return cli_fail(end->refused == 409 ? task_refusal_code(end->why) : CLI_NOT_RUN, NULL,
 	    "exec: nothing was run in %s: %s", name, end->why);
 }
 

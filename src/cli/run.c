@@ -169,12 +169,9 @@ static const json_t *container_of_task(const json_t *task)
 /* As docker tells what could not be started. */
 static int code_of_failure(const char *reason)
 {
-	if (strstr(reason, "ermission denied") || strstr(reason, "xec format error"))
-		return CLI_NOT_EXECUTABLE;
-	if (strstr(reason, "CannotStart") &&
-	    (strstr(reason, "not found") || strstr(reason, "o such file")))
-		return CLI_NOT_FOUND;
-	return CLI_NOT_RUN;
+	if (!strstr(reason, "CannotStart") && !strstr(reason, "CannotCreate"))
+		return CLI_NOT_RUN;
+	return task_refusal_code(reason);
 }
 
 static int say_why(const struct run *r, const json_t *task)

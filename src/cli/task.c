@@ -260,6 +260,26 @@ int task_describe(struct client *c, const char *cluster, const char *arn, json_t
 	return code;
 }
 
+int task_refusal_code(const char *why)
+{
+	static const struct {
+		const char *words;
+		int code;
+	} codes[] = {
+	    {"ermission denied", CLI_NOT_EXECUTABLE},
+	    {"peration not permitted", CLI_NOT_EXECUTABLE},
+	    {"xec format error", CLI_NOT_EXECUTABLE},
+	    {"s a directory", CLI_NOT_EXECUTABLE},
+	    {"not found", CLI_NOT_FOUND},
+	    {"o such file", CLI_NOT_FOUND},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+		if (strstr(why, codes[i].words))
+			return codes[i].code;
+	return CLI_NOT_RUN;
+}
+
 char *task_path(const json_t *task, const char *what)
 {
 	return xasprintf("/_mayfly/tasks/%s%s", task_id(task), what);

@@ -36,5 +36,8 @@ int task_need(struct client *c, const char *name, enum task_which which, json_t 
 /* As it is now; *ret NULL: it has been forgotten. */
 int task_describe(struct client *c, const char *cluster, const char *arn, json_t **ret);
 
+/* docker's exit code for what a runtime said of a command that it could not start. */
+int task_refusal_code(const char *why);
+
 /* "/_mayfly/tasks/ID/what"; the caller frees. */
 char *task_path(const json_t *task, const char *what);

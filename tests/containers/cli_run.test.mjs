@@ -63,7 +63,7 @@ describe('containers from the command line', () => {
 	before(async () => {
 		dir = mkdtempSync(join(tmpdir(), 'mayfly-cli-run-'));
 		rig = await Rig.start({ args: ['--bind-root', dir] });
-		env = { ...rig.server.environment(), HOME: dir, NO_COLOR: '1' };
+		env = { ...rig.server.environment(), AWS_ENDPOINT_URL: rig.server.url, HOME: dir, NO_COLOR: '1' };
 	});
 
 	after(async () => {
@@ -147,7 +147,7 @@ describe('containers from the command line', () => {
 	});
 
 	test('ctrl-C goes to the foreground of a terminal', async () => {
-		const r = await onTerminal([{ expect: '#' }, { send: 'sleep 100\n' }, { send: '\x03' },
+		const r = await onTerminal([{ expect: '#' }, { send: 'sleep 100\n' }, { wait: 1, send: '\x03' },
 			{ send: 'echo sti""ll here\n' }, { expect: 'still here' }, { send: 'exit\n' }],
 		['run', '--rm', '-it', rig.image(), 'sh']);
 		assert.notEqual(r.code, null);

@@ -2,7 +2,7 @@
 """Run a command on a terminal, as a person does.
 
 on_terminal.py STEPS COMMAND [ARG]...; STEPS is JSON: a list of {"expect": TEXT}, {"send": TEXT},
-{"size": [ROWS, COLUMNS]}, {"signal": NUMBER}. Expecting looks at what has come since the last text
+{"size": [ROWS, COLUMNS]}, {"signal": NUMBER}, each with "wait": SECONDS before. Expecting looks at what has come since the last text
 that was found. Writes {"output": …, "code": …} and ends with 0 if all that was expected came.
 """
 import fcntl
@@ -75,6 +75,7 @@ def main():
             terminal.size(*step["size"])
         if "signal" in step:
             os.kill(terminal.pid, step["signal"])
+        time.sleep(step.get("wait", 0))
         if "send" in step:
             os.write(terminal.fd, step["send"].encode())
         if "expect" in step and not terminal.expect(step["expect"]):

@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "box/box.h"
 #include "core/core_int.h"
+#include "gen/ecr.h"
 #include "gen/ecs.h"
 #include "gen/iam.h"
 #include "gen/lambda.h"
@@ -25,9 +26,11 @@
 #include "gen/sts.h"
 #include "http/http.h"
 #include "image/image.h"
+#include "image/registry.h"
 #include "invoke/invoke.h"
 #include "logs/logs.h"
 #include "meter/meter.h"
+#include "service/ecr/ecr.h"
 #include "service/ecs/ecs.h"
 #include "service/iam/iam.h"
 #include "service/lambda/lambda.h"
@@ -283,6 +286,23 @@ static int open_secrets(struct core *c, struct err *e)
 	return 0;
 }
 
+/* The registry speaks docker's API and ECR's; both have the same repositories. */
+static void open_registry(struct core *c)
+{
+	const struct ecr_options o = {.loop = c->loop,
+	    .store = c->store,
+	    .auth = c->auth,
+	    .images = c->images,
+	    .url = c->url,
+	    .dev = c->config.dev};
+	struct registry_options registry = {.images = c->images, .allowed = ecr_allowed};
+
+	c->ecr = ecr_open(&o);
+	registry.ctx = c->ecr;
+	registry_open(&registry);
+	aws_service_add(c->aws, &ecr_service, c->ecr);
+}
+
 static int open_ecs(struct core *c, struct err *e)
 {
 	const struct ecs_options o = {.loop = c->loop, .store = c->store, .auth = c->auth};
@@ -365,6 +385,8 @@ int core_open(struct core *c, struct err *e)
 		r = open_secrets(c, e);
 	if (r == 0)
 		r = open_ecs(c, e);
+	if (r == 0)
+		open_registry(c);
 	if (r == 0)
 		r = open_sources(c, e);
 	if (r == 0)

@@ -20,6 +20,7 @@ struct core {
 	struct sqs *sqs;
 	struct images *images;
 	const char *const *registries; /* hosts that mean our own registry; NULL at the end */
+	struct ecr *ecr;
 	struct ecs *ecs;
 	struct ssm *ssm;
 	struct secretsmanager *secretsmanager;

@@ -3,19 +3,22 @@
 
 #include "aws/aws.h"
 #include "core/pages.h"
+#include "image/registry.h"
 #include "service/lambda/lambda.h"
 #include "service/lambda/url.h"
 
 /* One server process, one front door. */
 static const struct front_parts *parts;
 
-enum owner { OWNER_AWS, OWNER_URL, OWNER_PAGES };
+enum owner { OWNER_AWS, OWNER_URL, OWNER_PAGES, OWNER_REGISTRY };
 
 static enum owner owner_of(const struct http_request *r)
 {
 	if (str_has_prefix(r->path, "/_mayfly/"))
 		return str_has_prefix(r->path, URL_PATH_PREFIX) ? OWNER_URL : OWNER_PAGES;
-	return url_is_host(http_header(r, "host")) ? OWNER_URL : OWNER_AWS;
+	if (url_is_host(http_header(r, "host")))
+		return OWNER_URL;
+	return registry_is_path(r) ? OWNER_REGISTRY : OWNER_AWS;
 }
 
 /* What runs may finish, so nobody else may begin; SDKs try again after a 503. No body: it would be
@@ -37,6 +40,7 @@ static void on_head(struct http_request *r)
 	case OWNER_AWS: aws_on_head(parts->aws, r); break;
 	case OWNER_URL: url_on_head(parts->lambda, r); break;
 	case OWNER_PAGES: pages_on_head(parts, r); break;
+	case OWNER_REGISTRY: registry_on_head(r); break;
 	}
 }
 
@@ -45,6 +49,7 @@ static void on_body(struct http_request *r, const void *data, size_t len)
 	switch (owner_of(r)) {
 	case OWNER_AWS: aws_on_body(r, data, len); break;
 	case OWNER_PAGES: pages_on_body(parts, r, data, len); break;
+	case OWNER_REGISTRY: registry_on_body(r, data, len); break;
 	case OWNER_URL: break;
 	}
 }
@@ -55,6 +60,7 @@ static void on_request(struct http_request *r)
 	case OWNER_AWS: aws_on_request(r); break;
 	case OWNER_URL: url_on_request(parts->lambda, r); break;
 	case OWNER_PAGES: pages_on_request(parts, r); break;
+	case OWNER_REGISTRY: registry_on_request(r); break;
 	}
 }
 
@@ -64,6 +70,7 @@ static void on_cancel(struct http_request *r)
 	case OWNER_AWS: aws_on_cancel(r); break;
 	case OWNER_URL: url_on_cancel(r); break;
 	case OWNER_PAGES: pages_on_cancel(parts, r); break;
+	case OWNER_REGISTRY: registry_on_cancel(r); break;
 	}
 }
 

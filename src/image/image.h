@@ -9,8 +9,10 @@
 
 #include <jansson.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "docs/docs.h"
 #include "loop/loop.h"
 #include "spawn/spawn.h"
 #include "store/store.h"
@@ -119,6 +121,71 @@ struct image_load *image_load_start(struct images *i, void (*on_drain)(void *ctx
 size_t image_load_write(struct image_load *l, const void *data, size_t len);
 void image_load_end(struct image_load *l);    /* there is no more; done comes */
 void image_load_cancel(struct image_load *l); /* done will not be called */
+
+/* ---- pushing to our own registry ---- */
+
+/* One blob on its way in: a file of the store until its digest is known. */
+struct image_upload;
+#define IMAGE_UPLOAD_QUEUE 524288 /* pause the source when as much waits */
+/* For a repository of ours (registry ""); NULL when there are too many. */
+struct image_upload *image_upload_start(struct images *i, const struct image_reference *r);
+const char *image_upload_id(const struct image_upload *u); /* 36 characters */
+/* Of this repository, or NULL. */
+struct image_upload *image_upload_find(
+    struct images *i, const struct image_reference *r, struct str id);
+uint64_t image_upload_size(const struct image_upload *u);
+/* Is a request writing it, or is it ending? */
+bool image_upload_busy(const struct image_upload *u);
+/* Who writes says so, and gets on_drain while he does; NULL: no longer. */
+void image_upload_hold(struct image_upload *u, void (*on_drain)(void *ctx), void *ctx);
+/* Returns how many bytes wait. */
+size_t image_upload_write(struct image_upload *u, const void *data, size_t len);
+/* digest NULL or "": whatever it is. done gets 0 and the digest, -EBADMSG, or -errno; u is gone. */
+void image_upload_end(struct image_upload *u, const char *digest,
+    void (*done)(void *ctx, int result, const char *digest, uint64_t size), void *ctx);
+void image_upload_abandon(struct image_upload *u);
+
+/* Is the blob of this digest part of the repository, or just uploaded to it? Its size, or -ENOENT.
+ */
+int64_t image_blob_in(struct images *i, const struct image_reference *r, const char *digest);
+/* Make a blob of one repository also one of another: false if it is not there. */
+bool image_blob_mount(struct images *i, const struct image_reference *from,
+    const struct image_reference *to, const char *digest);
+/* For reading; the caller's, or -errno. */
+int image_blob_open(const struct images *i, const char *digest);
+
+enum image_put_error {
+	IMAGE_PUT_OK,
+	IMAGE_PUT_BROKEN,    /* not a manifest; or not what its digest says */
+	IMAGE_PUT_NO_BLOB,   /* names what is not in the repository */
+	IMAGE_PUT_IMMUTABLE, /* the tag means another image and must go on doing so */
+	IMAGE_PUT_SAME,      /* the tag means this image already */
+	IMAGE_PUT_FAILED,    /* of ours */
+};
+/* Keep a manifest in a repository under a tag, or (r->tag "") without one. r->digest: what its
+ * digest has to be, or "". text is copied. done comes later. */
+void image_put(struct images *i, const struct image_reference *r, struct str text,
+    const char *media_type,
+    void (*done)(void *ctx, enum image_put_error error, const char *why, const char *digest),
+    void *ctx);
+
+/* ---- repositories of our own registry; documents are the ECR service's ---- */
+
+struct docs_change *images_change_new(struct images *i);
+struct docs *images_repositories(struct images *i); /* "REALM|NAME" */
+struct docs *images_tags(struct images *i);         /* "REALM|NAME:TAG": digest, at */
+struct docs *images_held(struct images *i);         /* "REALM|NAME@DIGEST": at, size, mediaType */
+struct docs *images_manifests(struct images *i);    /* DIGEST: mediaType, configType, bytes, refs */
+/* The text of a manifest that is held, appended to ret. Small: read on the loop. 0 or -errno. */
+int images_manifest_text(const struct images *i, const char *digest, struct buf *ret);
+/* As part of a change: take a tag away, and with the last one the image. */
+void images_release(
+    struct images *i, struct docs_change *g, const char *repository, const char *tag);
+/* As part of a change: take an image and all its tags away. */
+void images_drop(
+    struct images *i, struct docs_change *g, const char *repository, const char *digest);
+/* Remove soon what nothing refers to any more. */
+void images_collect_soon(struct images *i);
 
 /* ---- what is here ---- */
 

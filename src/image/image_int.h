@@ -7,6 +7,8 @@
  *   challenge.c  who we are there        layer.c    one layer: fetched, kept and unpacked at once
  *   blob.c       files by digest         pull.c     all of it together
  *   thread.c     what blocks               archive.c  files of an archive
+ *   upload.c     blobs pushed to us       put.c      manifests pushed to us
+ *   registry.c   the distribution API
  *   names.c      who is called what        load.c     an archive: split, kept, unpacked
  */
 #pragma once
@@ -63,7 +65,10 @@ struct images {
 	struct loop_timer collect_timer;
 	bool (*in_use)(void *ctx, const uint8_t diff_id[WIRE_HASH_SIZE]);
 	void *in_use_ctx;
-	unsigned busy; /* pulls, uploads, archives: nothing is collected meanwhile */
+	struct list uploads; /* struct image_upload */
+	unsigned upload_count;
+	struct map fresh; /* "REALM|NAME@DIGEST" of blobs that no manifest names yet */
+	unsigned busy;    /* pulls, uploads, archives: nothing is collected meanwhile */
 };
 
 /* "SCOPE|REPOSITORY" */
@@ -81,16 +86,11 @@ void images_hold(struct images *i, struct docs_change *g, const struct image_ref
 /* Make the repository of our own registry if it is not there. */
 void images_repository_ensure(
     struct images *i, struct docs_change *g, const struct image_reference *r);
-/* Take a tag away, and with the last tag the image. */
-void images_release(
-    struct images *i, struct docs_change *g, const char *repository, const char *tag);
 /* Does a tag of that repository other than but_key mean the digest? */
 bool images_tagged(
     const struct images *i, const char *repository, const char *digest, const char *but_key);
 /* Is the layer unpacked? */
 bool images_layer_there(const struct images *i, const uint8_t diff_id[WIRE_HASH_SIZE]);
-/* Collect soon what nothing refers to. */
-void images_collect_soon(struct images *i);
 
 /* ---- image.c ---- */
 

@@ -260,6 +260,7 @@ struct images *images_open(const struct images_options *o, struct err *e)
 	list_init(&i->jobs);
 	list_init(&i->layer_queue);
 	list_init(&i->pulls);
+	list_init(&i->uploads);
 	i->collect_timer.on_due = collect;
 	i->blobs = blobs_open(o->data, e);
 	if (i->blobs >= 0)
@@ -291,6 +292,7 @@ void images_close(struct images *i)
 	base_closep(&i->layers);
 	map_done(&i->layer_jobs);
 	map_done(&i->live);
+	map_done(&i->fresh);
 	free(i->docker_config);
 	free(i->data);
 	free(i);

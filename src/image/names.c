@@ -248,3 +248,64 @@ void images_tag(struct images *i, const struct image_reference *from,
 	    i, g, to, digest, docs_str(record, "mediaType"), (uint64_t)docs_int(record, "size"));
 	docs_commit(g, removed, m);
 }
+
+/* ---- for the ECR service ---- */
+
+struct docs_change *images_change_new(struct images *i)
+{
+	return docs_change_new(i->store);
+}
+
+struct docs *images_repositories(struct images *i)
+{
+	return i->repos;
+}
+
+struct docs *images_tags(struct images *i)
+{
+	return i->names;
+}
+
+struct docs *images_held(struct images *i)
+{
+	return i->held;
+}
+
+struct docs *images_manifests(struct images *i)
+{
+	return i->manifests;
+}
+
+int images_manifest_text(const struct images *i, const char *digest, struct buf *ret)
+{
+	return blob_read(i->blobs, digest, MANIFEST_MAX, ret);
+}
+
+struct dropping {
+	struct images *images;
+	struct docs_change *change;
+	const char *digest;
+};
+
+static bool drop_tag(void *ctx, const char *key, const json_t *doc)
+{
+	struct dropping *d = ctx;
+
+	if (strcmp(docs_str(doc, "digest"), d->digest) == 0)
+		docs_delete(d->change, d->images->names, key);
+	return true;
+}
+
+void images_drop(
+    struct images *i, struct docs_change *g, const char *repository, const char *digest)
+{
+	struct dropping d = {i, g, digest};
+	char prefix[KEY_SIZE], key[KEY_SIZE];
+
+	snprintf(prefix, sizeof(prefix), "%s:", repository);
+	docs_walk(i->names, prefix, prefix, drop_tag, &d);
+	snprintf(key, sizeof(key), "%s@%s", repository, digest);
+	if (docs_latest(i->held, key))
+		docs_delete(g, i->held, key);
+	images_collect_soon(i);
+}

@@ -383,6 +383,55 @@ static void start_removal(struct removal *m)
 	loop_work_start(m->store->loop, &m->work);
 }
 
+struct gift {
+	struct loop_work work;
+	struct store *store;
+	uint64_t id;
+	int dir, result;
+	char *name;
+	void (*done)(void *ctx, int result);
+	void *ctx;
+};
+
+static void move_out(struct loop_work *w)
+{
+	struct gift *g = container_of(w, struct gift, work);
+	char name[FILE_NAME_SIZE];
+
+	file_name(g->id, name);
+	if (renameat(g->store->files, name, g->dir, g->name) < 0 || fsync(g->dir) < 0) {
+		g->result = -errno;
+		unlinkat(g->store->files, name, 0);
+	}
+}
+
+static void moved_out(struct loop_work *w)
+{
+	struct gift *g = container_of(w, struct gift, work);
+
+	if (!g->store->closed)
+		g->done(g->ctx, g->result);
+	store_job_done(g->store);
+	free(g->name);
+	free(g);
+}
+
+void store_file_give(struct store *s, uint64_t id, int dir, const char *name,
+    void (*done)(void *ctx, int result), void *ctx)
+{
+	struct gift *g = xcalloc(1, sizeof(*g));
+
+	*g = (struct gift){.work = {.run = move_out, .done = moved_out},
+	    .store = s,
+	    .id = id,
+	    .dir = dir,
+	    .name = xstrdup(name),
+	    .done = done,
+	    .ctx = ctx};
+	s->jobs++;
+	loop_work_start(s->loop, &g->work);
+}
+
 /* ---- files that are being read ---- */
 
 struct held {

@@ -69,6 +69,11 @@ void store_file_drop(struct store_write *w, uint64_t id);
 /* Remove a sealed file that was never kept (its write failed). */
 void store_file_forget(struct store *s, uint64_t id);
 
+/* Give a sealed file that was never kept away: it becomes `name` in the directory dir of the same
+ * disk, replacing what is there. done (on the loop) gets 0 or -errno, and the file is gone then. */
+void store_file_give(struct store *s, uint64_t id, int dir, const char *name,
+    void (*done)(void *ctx, int result), void *ctx);
+
 /* Files that are being read piece by piece stay until the last release, even when they are dropped
  * for good meanwhile. Loop thread. */
 void store_files_hold(struct store *s, const struct store_extent *extents, size_t count);

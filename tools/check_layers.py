@@ -47,6 +47,7 @@ ALLOWED = {
     "sched": SCHED,
     "spawner": BASE | {"spawn/wire.h", "spawn/container_spec.h", "spawn/core_fds.h", "init/init.h"},
     "init": BASE,
+    "pause": set(),
     "unpack": BASE | {"spawn/wire.h"},
     "core": SERVICE | {"service", "attach"},
     "cli": AWS | AUTH | {"aws", "attach/frame.h"},

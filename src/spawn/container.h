@@ -11,31 +11,8 @@
  */
 #pragma once
 
+#include "spawn/container_spec.h"
 #include "spawn/spawn.h"
-
-#define CONTAINER_ID_SIZE 33 /* 32 hex digits of lower case, chosen by core */
-#define CONTAINER_LAYERS_MAX 128
-#define CONTAINER_MOUNTS_MAX 64
-#define CONTAINER_SPEC_MAX (256 * 1024) /* bytes of a record, all texts included */
-#define CONTAINER_PORTS_MAX 100
-
-enum container_network {
-	CONTAINER_NET_NONE,   /* a namespace for each container, loopback only */
-	CONTAINER_NET_TASK,   /* awsvpc: one namespace and one address for the whole sandbox */
-	CONTAINER_NET_BRIDGE, /* a namespace and an address for each container, ports published */
-	CONTAINER_NET_HOST,   /* the host's */
-};
-
-struct sandbox_spec {
-	char id[CONTAINER_ID_SIZE];
-	enum container_network network;
-	bool share_pid, share_ipc; /* between the containers; the pause process holds them */
-	bool host_pid, host_ipc;   /* the host's instead */
-	uint32_t cpu_milli;        /* quota of the whole, 1000 = one CPU; 0: none */
-	uint64_t memory_bytes;     /* 0: none */
-	uint64_t disk_bytes;       /* of writable layers and scratch volumes; 0: 20 GiB */
-	uint32_t pids_max;         /* 0: 16384 */
-};
 
 /* Listening sockets made inside a network namespace, for core to serve; they keep the namespace
  * alive, so close them before removing it. All -1 with CONTAINER_NET_HOST. */
@@ -43,13 +20,6 @@ enum container_fd {
 	CONTAINER_FD_METADATA, /* 169.254.170.2:80: task metadata and credentials */
 	CONTAINER_FD_ENDPOINT, /* 169.254.170.2:4566: AWS_ENDPOINT_URL */
 	CONTAINER_FD_COUNT
-};
-
-struct container_port {
-	bool udp;
-	char host_address[16]; /* dotted; "": every address of the host */
-	uint16_t host;         /* 0: a free one is chosen */
-	uint16_t inside;
 };
 
 /* What a network namespace is like: of the sandbox with CONTAINER_NET_TASK, else of the container.
@@ -61,73 +31,6 @@ struct container_net {
 	int fds[CONTAINER_FD_COUNT];        /* the callee's */
 	const struct container_port *ports; /* as asked, host filled in; valid during the call */
 	size_t port_count;
-};
-
-enum container_mount_kind {
-	CONTAINER_MOUNT_HOST,   /* source: path on the host, below a --bind-root */
-	CONTAINER_MOUNT_VOLUME, /* source: name of a volume that outlives tasks */
-	CONTAINER_MOUNT_TASK,   /* source: name of a scratch directory of the sandbox */
-	CONTAINER_MOUNT_TMPFS,  /* size_bytes */
-	CONTAINER_MOUNT_TEXT, /* source: contents of a small file (resolv.conf, hosts, hostname) */
-};
-
-struct container_mount {
-	enum container_mount_kind kind;
-	const char *source, *target;
-	bool read_only;
-	uint64_t size_bytes;
-};
-
-struct container_limit {
-	char name[16]; /* "nofile" */
-	uint64_t soft, hard;
-};
-
-struct container_device {
-	char host[128], inside[128];
-	bool read, write, mknod;
-};
-
-struct container_pair {
-	const char *name, *value;
-};
-
-/* Everything is copied. Texts are UTF-8 without NUL. */
-struct container_spec {
-	char id[CONTAINER_ID_SIZE], sandbox[CONTAINER_ID_SIZE];
-	const char *runtime;                     /* "crun", "runc", "runsc" */
-	const uint8_t (*layers)[WIRE_HASH_SIZE]; /* unpacked layers (diff ids), lowest first */
-	size_t layer_count;
-	const char *const *args; /* process.args */
-	size_t arg_count;
-	const struct container_pair *env;
-	size_t env_count;
-	const char *cwd, *hostname;
-	uint32_t uid, gid; /* inside; the host sees them in the sandbox's mapped range */
-	const uint32_t *groups;
-	size_t group_count;
-	bool terminal, open_stdin, read_only_root, init, privileged, no_new_privileges;
-	uint64_t capabilities; /* bit n: capability n; what the runtime's default allows at most,
-				* unless the spawner was told otherwise */
-	uint32_t cpu_shares;   /* relative; 0: default */
-	uint64_t memory_bytes, memory_reservation_bytes, shm_bytes; /* 0: none; 64 MiB */
-	int64_t swap_bytes;                                         /* -1: none asked */
-	const struct container_mount *mounts;
-	size_t mount_count;
-	const struct container_limit *limits;
-	size_t limit_count;
-	const struct container_device *devices;
-	size_t device_count;
-	const struct container_pair *sysctls;
-	size_t sysctl_count;
-	const struct container_port *ports; /* with CONTAINER_NET_BRIDGE only */
-	size_t port_count;
-};
-
-enum container_state {
-	CONTAINER_CREATED, /* made, its first instruction not run yet */
-	CONTAINER_RUNNING,
-	CONTAINER_EXITED, /* its bundle and log are there until it is removed */
 };
 
 struct container_facts {
@@ -185,16 +88,6 @@ struct container_usage {
 void spawn_container_usage(struct spawn *s, const char *id,
     void (*done)(void *ctx, const struct container_usage *u), void *ctx);
 
-struct container_exec {
-	char id[CONTAINER_ID_SIZE];      /* of the container */
-	char exec_id[CONTAINER_ID_SIZE]; /* chosen by core */
-	const char *const *args;
-	size_t arg_count;
-	const struct container_pair *env; /* NULL: the container's */
-	size_t env_count;
-	bool terminal;
-	uint16_t rows, columns;
-};
 /* Run another process in it. streams: with a terminal one descriptor, else stdin, stdout, stderr;
  * the callee's. on_end gets the exit code once it ended. */
 void spawn_container_exec(struct spawn *s, const struct container_exec *x,

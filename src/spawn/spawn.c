@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "spawn/spawn_int.h"
 
 #define HELLO_TIMEOUT_MS 5000
 #define QUEUE_MAX 16384 /* far more than a healthy spawner ever leaves us */
@@ -30,19 +31,6 @@ struct request {
 	void (*opened)(void *ctx, int fd);
 	void (*done)(void *ctx, int result, const char *why, uint64_t size_bytes);
 	void *ctx;
-};
-
-struct spawn {
-	struct loop *loop;
-	struct loop_io io;
-	const struct spawn_handler *handler;
-	void *ctx;
-	struct wire_hello hello;
-	struct list queue; /* struct queued */
-	size_t queued;
-	struct list waiting, running; /* struct request */
-	unsigned running_count;
-	uint64_t last_serial;
 };
 
 /* Without the spawner there are no boxes: it has died, and we are about to be killed with it. */
@@ -73,8 +61,7 @@ static void flush(struct spawn *s)
 	loop_io_change(s->loop, &s->io, EPOLLIN);
 }
 
-/* Takes fd; -1: none. */
-static void post_with(struct spawn *s, const struct wire_msg *m, int fd)
+void spawn_post(struct spawn *s, const struct wire_msg *m, int fd)
 {
 	struct queued *q;
 	int r = -EAGAIN;
@@ -98,7 +85,7 @@ static void post_with(struct spawn *s, const struct wire_msg *m, int fd)
 
 static void post(struct spawn *s, const struct wire_msg *m)
 {
-	post_with(s, m, -1);
+	spawn_post(s, m, -1);
 }
 
 void spawn_box_make(struct spawn *s, uint32_t slot, uint32_t generation)
@@ -154,7 +141,7 @@ static void pump_requests(struct spawn *s)
 		list_remove(&q->node);
 		list_push_back(&s->running, &q->node);
 		s->running_count++;
-		post_with(s, &q->msg, take_fd(&q->fd));
+		spawn_post(s, &q->msg, take_fd(&q->fd));
 	}
 }
 
@@ -286,6 +273,11 @@ static void dispatch(struct spawn *s, struct wire_msg *m, const int *fds, size_t
 		on_archive_opened(s, m, fds[0]);
 		return;
 	}
+	if (m->kind == WIRE_CONTAINER_DONE || m->kind == WIRE_CONTAINER_FOUND ||
+	    m->kind == WIRE_SANDBOX_FOUND) {
+		containers_on_message(s->containers, m, fds, count);
+		return;
+	}
 	check(count == 0); /* the spawner sends descriptors with nothing else */
 	switch (m->kind) {
 	case WIRE_BOX_ASSIGNED:
@@ -360,10 +352,12 @@ struct spawn *spawn_new(
 	list_init(&s->queue);
 	list_init(&s->waiting);
 	list_init(&s->running);
+	s->containers = containers_new(s);
 	s->io = (struct loop_io){.fd = fd, .events = EPOLLIN, .on_ready = on_ready};
 	r = loop_io_add(l, &s->io);
 	if (r < 0) {
 		err_sys(e, -r, "watching the spawner");
+		containers_free(s->containers);
 		free(s);
 		return NULL;
 	}
@@ -393,6 +387,7 @@ void spawn_free(struct spawn *s)
 	}
 	free_requests(&s->waiting);
 	free_requests(&s->running);
+	containers_free(s->containers);
 	free(s);
 }
 

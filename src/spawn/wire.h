@@ -6,12 +6,12 @@
  * descriptor that its kind does not carry is fatal to core: the spawner kills and restarts it.
  *
  * State of a slot, as the spawner sees it:
- *   FREE --BOX_MAKE--> BLANK [--BOX_ROOT--> BLANK] --BOX_ASSIGN--> ASSIGNED;  BLANK|ASSIGNED --BOX_KILL--> DYING
- *   DYING (or a death of its own) --BOX_DEAD sent--> FREE
- * BOX_KILL and BOX_ASSIGN for a FREE slot or a DYING one are ignored, because they may cross with
- * BOX_DEAD; the generation tells an old occupant from a new one. BOX_ASSIGN before BOX_MADE is
- * disorder. A box killed before BOX_MADE gets BOX_DEAD only; one that could not be made gets
- * BOX_MADE with a result below 0 only. A failed BOX_ASSIGNED leaves a box that can only be killed.
+ *   FREE --BOX_MAKE--> BLANK [--BOX_ROOT--> BLANK] --BOX_ASSIGN--> ASSIGNED;  BLANK|ASSIGNED
+ * --BOX_KILL--> DYING DYING (or a death of its own) --BOX_DEAD sent--> FREE BOX_KILL and BOX_ASSIGN
+ * for a FREE slot or a DYING one are ignored, because they may cross with BOX_DEAD; the generation
+ * tells an old occupant from a new one. BOX_ASSIGN before BOX_MADE is disorder. A box killed before
+ * BOX_MADE gets BOX_DEAD only; one that could not be made gets BOX_MADE with a result below 0 only.
+ * A failed BOX_ASSIGNED leaves a box that can only be killed.
  *
  * Sandboxes and containers have no state here: each request is done by a child that looks at what
  * there is, every one is answered by WIRE_CONTAINER_DONE with its serial, and those about one
@@ -31,8 +31,9 @@
 #define WIRE_TMP_MB_MAX 10240
 #define WIRE_UNPACK_BYTES_MAX (UINT64_C(1) << 30)
 #define WIRE_LAYER_BYTES_MAX (UINT64_C(1) << 36)
-#define WIRE_REQUESTS_MAX 8 /* about code, layers and archives, that may be unanswered at a time \
-			     */
+#define WIRE_REQUESTS_MAX                                                      \
+	8 /* about code, layers and archives, that may be unanswered at a time \
+	   */
 
 #define WIRE_ID_SIZE 16                /* of a sandbox or container */
 #define WIRE_CONTAINER_REQUESTS_MAX 32 /* that may be unanswered at a time */
@@ -47,8 +48,8 @@ enum wire_kind {
 	/* slot, generation, layers: unpacked ones of an image, above those that were named before.
 	 * BOX_ASSIGN then makes them the box's root; code and layers of its own do not count. */
 	WIRE_BOX_ROOT,
-	WIRE_UNPACK,       /* hash (blob to unpack), serial; limit_bytes of unpacked data */
-	WIRE_CODE_DELETE,  /* hash, serial: remove the unpacked tree */
+	WIRE_UNPACK,      /* hash (blob to unpack), serial; limit_bytes of unpacked data */
+	WIRE_CODE_DELETE, /* hash, serial: remove the unpacked tree */
 	/* With a record in a sealed memfd, as spawn/container_spec.h says: */
 	WIRE_SANDBOX_MAKE,   /* serial */
 	WIRE_CONTAINER_MAKE, /* serial */
@@ -146,6 +147,7 @@ struct wire_container {
 	uint32_t state;        /* enum container_state */
 	int32_t exit_code;     /* meaningless while it runs */
 	uint32_t ended_unseen; /* the machine restarted, or conmon was killed: no exit code */
+	uint32_t oom_killed, pad;
 	int64_t started_ms, finished_ms;
 };
 

@@ -210,8 +210,7 @@ static void kill_listed(int dir, const char *group)
 	}
 }
 
-/* SIGKILL whatever runs in the group, frozen or not. */
-static void kill_group(int dir, const char *group)
+void cgroup_kill(int dir, const char *group)
 {
 	if (cgroup_write(dir, group, "cgroup.kill", "1") == 0)
 		return;
@@ -220,7 +219,7 @@ static void kill_group(int dir, const char *group)
 	cgroup_write(dir, group, "cgroup.freeze", "0");
 }
 
-static int remove_patiently(int dir, const char *group)
+int cgroup_remove_patiently(int dir, const char *group)
 {
 	int r = 0;
 
@@ -228,7 +227,7 @@ static int remove_patiently(int dir, const char *group)
 		r = cgroup_remove_dir(dir, group);
 		if (r != -EBUSY)
 			break;
-		kill_group(dir, group);
+		cgroup_kill(dir, group);
 		usleep(5000);
 	}
 	return r;
@@ -244,9 +243,9 @@ static void each_box(int dir, bool removing)
 	while (d && (entry = readdir(d)))
 		if (entry->d_type == DT_DIR && entry->d_name[0] == 'b') {
 			if (removing)
-				remove_patiently(dir, entry->d_name);
+				cgroup_remove_patiently(dir, entry->d_name);
 			else
-				kill_group(dir, entry->d_name);
+				cgroup_kill(dir, entry->d_name);
 		}
 	if (d)
 		closedir(d);
@@ -351,7 +350,7 @@ void cgroups_remove(struct cgroups *g)
 {
 	clear(g->dir);
 	for (int t = 0; t < TREE_COUNT; t++)
-		if (g->dir[t] >= 0 && remove_patiently(g->above[t], g->name) < 0)
+		if (g->dir[t] >= 0 && cgroup_remove_patiently(g->above[t], g->name) < 0)
 			log_warn("cgroup %s/%s stays: %s", g->path[t], g->name, strerror(errno));
 }
 

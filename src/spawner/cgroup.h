@@ -58,3 +58,14 @@ int cgroup_write_u64(int dir, const char *group, const char *file, uint64_t valu
 int cgroup_open(int dir, const char *group, const char *file, int flags);
 int cgroup_make_dir(int dir, const char *group);
 int cgroup_remove_dir(int dir, const char *group);
+/* SIGKILL whatever runs in the group, frozen or not. */
+void cgroup_kill(int dir, const char *group);
+/* Kill and remove, for a second at most: -EBUSY then. */
+int cgroup_remove_patiently(int dir, const char *group);
+
+/* The mount namespace of containers sees each tree from the spawner's own group on, with the names
+ * that the host has below /sys/fs/cgroup: for runtimes, which know paths only. at: a directory for
+ * that; unified_at: one for the v2 tree of a host that has v1 trees too, which the former must not
+ * show. Done before the root is changed. */
+int cgroups_show(const struct cgroups *g, const char *proc_dir, const char *at,
+    const char *unified_at, struct err *e);

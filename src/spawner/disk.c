@@ -15,6 +15,8 @@
 #include "spawner/root.h"
 
 #define TEMPLATE "template.img"
+#define TASK_TEMPLATE "task.img"
+#define TASK_BYTES (UINT64_C(20) << 30)
 #define LOOP_TRIES 32
 
 /* mke2fs runs without rights: it owns the image for as long as it formats it. */
@@ -113,16 +115,16 @@ static int copy_sparse(int from, int to, struct err *e)
 
 /* The usual size. Onto the device, not into the file: the mount finds it in memory, and nothing
  * has to be on disk before the device is set up. */
-static int copy_template(int images, int loop, struct err *e)
+static int copy_template(int images, const char *template, int loop, struct err *e)
 {
-	_cleanup_close_ int from = openat(images, TEMPLATE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int from = openat(images, template, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-	return from < 0 ? err_sys(e, errno, "opening the /tmp template")
+	return from < 0 ? err_sys(e, errno, "opening the template of disks")
 			: copy_sparse(from, loop, e);
 }
 
-/* images: where the template for it is; -1: it has been formatted. */
-static int mount_image(int image, int images, struct err *e)
+/* template: what it is a copy of, in images; NULL: it has been formatted. */
+static int mount_image(int image, int images, const char *template, struct err *e)
 {
 	static const char *const options[][2] = {{"noinit_itable", NULL},
 	    {"no_prefetch_block_bitmaps", NULL}, {"nobarrier", NULL}, {"data_err", "ignore"},
@@ -132,7 +134,7 @@ static int mount_image(int image, int images, struct err *e)
 	_cleanup_close_ int fs = -1;
 	int m;
 
-	if (loop < 0 || (images >= 0 && copy_template(images, loop, e) < 0))
+	if (loop < 0 || (template && copy_template(images, template, loop, e) < 0))
 		return -e->errnum;
 	fs = fsopen("ext4", FSOPEN_CLOEXEC);
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", path, 0) < 0)
@@ -159,13 +161,13 @@ static int open_to_all(int m, struct err *e)
 	return 0;
 }
 
-static int new_image(int images, uint32_t mb, struct err *e)
+static int new_image(int images, uint64_t bytes, struct err *e)
 {
 	int fd = openat(images, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return err_sys(e, errno, "making an image in the data directory");
-	if (ftruncate(fd, (off_t)mb << 20) == 0)
+	if (ftruncate(fd, (off_t)bytes) == 0)
 		return fd;
 	err_sys(e, errno, "sizing an image");
 	close(fd);
@@ -178,20 +180,21 @@ int disk_prepare(int images, struct err *e)
 	int r;
 
 	unlinkat(images, TEMPLATE, 0);
+	unlinkat(images, TASK_TEMPLATE, 0);
 	image = openat(images, TEMPLATE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (image < 0 || ftruncate(image, (off_t)WIRE_TMP_MB_MIN << 20) < 0)
 		return err_sys(e, errno, "making the /tmp template");
 	r = format(image, e);
 	if (r < 0)
 		return r;
-	m = mount_image(image, -1, e);
+	m = mount_image(image, images, NULL, e);
 	return m < 0 ? m : open_to_all(m, e);
 }
 
 int disk_make(int images, uint32_t mb, struct err *e)
 {
 	bool usual = mb == WIRE_TMP_MB_MIN;
-	_cleanup_close_ int image = new_image(images, mb, e), m = -1;
+	_cleanup_close_ int image = new_image(images, (uint64_t)mb << 20, e), m = -1;
 	int r;
 
 	if (image < 0)
@@ -199,7 +202,7 @@ int disk_make(int images, uint32_t mb, struct err *e)
 	r = usual ? 0 : format(image, e);
 	if (r < 0)
 		return r;
-	m = mount_image(image, usual ? images : -1, e);
+	m = mount_image(image, images, usual ? TEMPLATE : NULL, e);
 	if (m < 0)
 		return m;
 	r = usual ? 0 : open_to_all(m, e);
@@ -219,4 +222,58 @@ int disk_tmpfs(uint32_t mb)
 		return -errno;
 	m = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME);
 	return m < 0 ? -errno : m;
+}
+
+static int empty(int m, struct err *e)
+{
+	_cleanup_close_ int top = openat(m, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (unlinkat(m, "lost+found", AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return err_sys(e, errno, "preparing a disk");
+	if (top < 0 || syncfs(top) < 0) /* before others copy it */
+		return err_sys(e, errno, "preparing a disk");
+	return 0;
+}
+
+/* Formatted and emptied, and only then named: two that find it missing may both make it. */
+static int make_task_template(int images, struct err *e)
+{
+	_cleanup_close_ int image = -1, m = -1;
+	char name[32];
+	int r;
+
+	snprintf(name, sizeof(name), ".task-%d", (int)getpid());
+	unlinkat(images, name, 0);
+	image = openat(images, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (image < 0 || ftruncate(image, (off_t)TASK_BYTES) < 0)
+		return err_sys(e, errno, "making the template of tasks' disks");
+	r = format(image, e);
+	if (r < 0)
+		return r;
+	m = mount_image(image, images, NULL, e);
+	r = m < 0 ? m : empty(m, e);
+	if (r == 0 && renameat(images, name, images, TASK_TEMPLATE) < 0)
+		r = err_sys(e, errno, "naming the template of tasks' disks");
+	return r;
+}
+
+int disk_task(int images, uint64_t bytes, struct err *e)
+{
+	bool usual = bytes == 0 || bytes == TASK_BYTES;
+	_cleanup_close_ int image = -1, m = -1;
+	int r = 0;
+
+	if (usual && faccessat(images, TASK_TEMPLATE, F_OK, 0) < 0)
+		r = make_task_template(images, e);
+	if (r < 0)
+		return r;
+	image = new_image(images, usual ? TASK_BYTES : bytes, e);
+	if (image < 0)
+		return image;
+	r = usual ? 0 : format(image, e);
+	if (r < 0)
+		return r;
+	m = mount_image(image, images, usual ? TASK_TEMPLATE : NULL, e);
+	r = m < 0 ? m : usual ? 0 : empty(m, e);
+	return r < 0 ? r : take_fd(&m);
 }

@@ -34,11 +34,12 @@
 #define CGROUP_RECORD "cgroups" /* in the data directory: where our groups are */
 
 struct options {
-	const char *data, *core, *init, *unpack, *runtimes;
+	const char *data, *core, *init, *unpack, *pause;
+	struct root_options root;
 	const char *listen[LISTENERS_MAX];
 	unsigned listen_count, boxes;
 	int ready_fd;
-	bool dev;
+	bool dev, allow_privileged;
 	struct egress egress;
 	char **rest;
 	unsigned rest_count;
@@ -68,7 +69,9 @@ void unwatch(struct spawner *s, int fd)
 
 static const char usage[] =
     "usage: mayfly-spawner --data DIR --listen ADDRESS:PORT [--listen ...] [--core PATH]\n"
-    "    [--init PATH] [--unpack PATH] [--runtimes DIR] [--boxes N] [--dev] [--ready-fd N]\n"
+    "    [--init PATH] [--unpack PATH] [--pause PATH] [--runtimes DIR] [--boxes N] [--dev]\n"
+    "    [--bind-root DIR ...] [--container-runtime NAME=PATH ...] [--allow-privileged]\n"
+    "    [--ready-fd N]\n"
     "    [--egress] [--egress-dns ADDRESS] [--egress-allow ADDRESS/BITS] [-- ARGUMENTS OF CORE]\n"
     "This is the root part of mayfly; `mayfly serve` starts it.\n";
 
@@ -86,7 +89,19 @@ static bool take_option(struct options *o, int which, const char *value)
 	case 'c': o->core = value; return true;
 	case 'i': o->init = value; return true;
 	case 'u': o->unpack = value; return true;
-	case 'r': o->runtimes = value; return true;
+	case 'p': o->pause = value; return true;
+	case 'r': o->root.runtimes = value; return true;
+	case 'P': o->allow_privileged = true; return true;
+	case 'B':
+		if (o->root.bind_count == ROOT_BINDS_MAX)
+			return false;
+		o->root.binds[o->root.bind_count++] = value;
+		return true;
+	case 'R':
+		if (o->root.container_runtime_count == ROOT_RUNTIMES_MAX)
+			return false;
+		o->root.container_runtimes[o->root.container_runtime_count++] = value;
+		return true;
 	case 'D': o->dev = true; return true;
 	case 'e': o->egress.on = true; return true;
 	case 'n': return egress_add_dns(&o->egress, value);
@@ -116,7 +131,8 @@ static int parse_options(struct options *o, int argc, char **argv, struct err *e
 	    {"core", 1, NULL, 'c'}, {"init", 1, NULL, 'i'}, {"unpack", 1, NULL, 'u'},
 	    {"runtimes", 1, NULL, 'r'}, {"boxes", 1, NULL, 'b'}, {"dev", 0, NULL, 'D'},
 	    {"ready-fd", 1, NULL, 'f'}, {"egress", 0, NULL, 'e'}, {"egress-dns", 1, NULL, 'n'},
-	    {"egress-allow", 1, NULL, 'a'}, {0}};
+	    {"egress-allow", 1, NULL, 'a'}, {"pause", 1, NULL, 'p'}, {"bind-root", 1, NULL, 'B'},
+	    {"container-runtime", 1, NULL, 'R'}, {"allow-privileged", 0, NULL, 'P'}, {0}};
 	int which;
 
 	*o = (struct options){.ready_fd = -1};
@@ -202,19 +218,36 @@ static int open_data(const char *path, struct stat *ret, struct err *e)
 	return fd;
 }
 
-static int open_dirs(struct spawner *s, const struct options *o, char instance[40], struct err *e)
+/* Used by path, in the namespace of container runtimes. */
+static int make_container_dirs(int data, struct err *e)
+{
+	static const char *const names[] = {"tasks", "net", "volumes"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_close_ int fd = own_dir(data, names[i], 0, 0700, e);
+
+		if (fd < 0)
+			return fd;
+		if (i == 0 && mkdirat(fd, ".run", 0700) < 0 && errno != EEXIST)
+			return err_sys(e, errno, "making tasks/.run in the data directory");
+	}
+	return 0;
+}
+
+static int open_dirs(struct spawner *s, const struct options *o, struct err *e)
 {
 	struct stat st;
 
 	s->data = open_data(o->data, &st, e);
 	if (s->data < 0)
 		return s->data;
-	snprintf(instance, 40, "%lx-%lx", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
+	snprintf(s->instance, sizeof(s->instance), "%lx-%lx", (unsigned long)st.st_dev,
+	    (unsigned long)st.st_ino);
 	s->code = own_dir(s->data, "code", 0, 0750, e);
 	s->layers = s->code < 0 ? s->code : own_dir(s->data, "layers", 0, 0750, e);
 	s->images = s->layers < 0 ? s->layers : own_dir(s->data, "tmp", 0, 0700, e);
 	s->blobs = s->images < 0 ? s->images : own_dir(s->data, "blobs", ID_CORE, 0700, e);
-	return s->blobs < 0 ? s->blobs : 0;
+	return s->blobs < 0 ? s->blobs : make_container_dirs(s->data, e);
 }
 
 static int open_programs(struct spawner *s, const struct options *o, struct err *e)
@@ -226,7 +259,10 @@ static int open_programs(struct spawner *s, const struct options *o, struct err 
 	if (s->exe_init < 0)
 		return s->exe_init;
 	s->exe_unpack = open_program(o->unpack, "mayfly-unpack", "unpack", e);
-	return s->exe_unpack < 0 ? s->exe_unpack : 0;
+	if (s->exe_unpack < 0)
+		return s->exe_unpack;
+	s->exe_pause = open_program(o->pause, "mayfly-pause", "pause", e);
+	return s->exe_pause < 0 ? s->exe_pause : 0;
 }
 
 static int open_listeners(struct spawner *s, const struct options *o, struct err *e)
@@ -288,38 +324,23 @@ static void prepare_disks(struct spawner *s)
 	log_warn("/tmp of every function will be memory and count as its own: %s", e.msg);
 }
 
-static int start(struct spawner *s, const struct options *o, struct err *e)
+static int make_roots(struct spawner *s, struct options *o, struct err *e)
 {
-	char instance[40], resolver[EGRESS_RESOLVER_SIZE];
-	int r = open_loop(s, e);
+	char resolver[EGRESS_RESOLVER_SIZE];
+	int r;
 
-	if (geteuid() != 0)
-		return err_set(e, EPERM, "mayfly needs root to make boxes; start it with sudo");
-	s->core.pidfd = s->core.socket = -1;
-	s->exit_code = -1;
-	s->ready_fd = o->ready_fd;
-	s->dev = o->dev;
-	s->egress = o->egress;
-	s->core_args = o->rest;
-	s->core_arg_count = o->rest_count;
-	s->gate.slots = count_slots(o->boxes);
-	boxes_init(s);
+	s->task_groups.v2 = s->cgroups.ops == &cgroup_v2_ops;
+	s->task_groups.unified = !s->task_groups.v2 && s->cgroups.dir[TREE_UNIFIED] >= 0;
+	snprintf(s->task_groups.name, sizeof(s->task_groups.name), "%s-tasks", s->cgroups.name);
+	s->binds = o->root.binds;
+	s->bind_count = o->root.bind_count;
+	o->root.data = s->data;
+	o->root.pause = s->exe_pause;
+	o->root.resolver = egress_resolver(&s->egress, resolver);
+	o->root.cgroups = &s->cgroups;
+	r = root_make(&o->root, e);
 	if (r == 0)
-		r = root_begin(e);
-	if (r == 0)
-		r = open_dirs(s, o, instance, e);
-	if (r == 0)
-		r = open_programs(s, o, e);
-	if (r == 0)
-		r = open_listeners(s, o, e);
-	if (r == 0)
-		r = cgroups_find(&s->cgroups, "/proc", instance, e);
-	if (r == 0)
-		r = cgroups_prepare(&s->cgroups, s->data, CGROUP_RECORD, e);
-	if (r == 0)
-		r = root_make(s->data, o->runtimes, egress_resolver(&s->egress, resolver), e);
-	if (r == 0)
-		r = egress_start(&s->egress, instance, e);
+		r = egress_start(&s->egress, s->instance, e);
 	if (r < 0)
 		return r;
 	s->own_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -328,6 +349,42 @@ static int start(struct spawner *s, const struct options *o, struct err *e)
 	s->box_mounts = root_box_mounts(s->own_mounts, e);
 	if (s->box_mounts < 0)
 		return s->box_mounts;
+	s->host_mounts = root_host_mounts(s->own_mounts, e);
+	return s->host_mounts < 0 ? s->host_mounts : 0;
+}
+
+static int start(struct spawner *s, struct options *o, struct err *e)
+{
+	int r = open_loop(s, e);
+
+	if (geteuid() != 0)
+		return err_set(e, EPERM, "mayfly needs root to make boxes; start it with sudo");
+	s->core.pidfd = s->core.socket = -1;
+	s->exit_code = -1;
+	s->ready_fd = o->ready_fd;
+	s->dev = o->dev;
+	s->allow_privileged = o->allow_privileged;
+	s->egress = o->egress;
+	s->core_args = o->rest;
+	s->core_arg_count = o->rest_count;
+	s->gate.slots = count_slots(o->boxes);
+	boxes_init(s);
+	if (r == 0)
+		r = root_begin(e);
+	if (r == 0)
+		r = open_dirs(s, o, e);
+	if (r == 0)
+		r = open_programs(s, o, e);
+	if (r == 0)
+		r = open_listeners(s, o, e);
+	if (r == 0)
+		r = cgroups_find(&s->cgroups, "/proc", s->instance, e);
+	if (r == 0)
+		r = cgroups_prepare(&s->cgroups, s->data, CGROUP_RECORD, e);
+	if (r == 0)
+		r = make_roots(s, o, e);
+	if (r < 0)
+		return r;
 	/* Code and layers by descriptors of the mounts that boxes will have copies of. */
 	s->code = open(ROOT_DATA "/code", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	s->layers = open(ROOT_DATA "/layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -443,7 +500,7 @@ int main(int argc, char **argv)
 {
 	static struct spawner spawner;
 	struct err e = ERR_INIT;
-	struct options o;
+	static struct options o; /* paths of it are used as long as we live */
 	int r;
 
 	log_setup("mayfly-spawner", LOG_INFO);

@@ -94,13 +94,30 @@ int net_name(int fd, char *out, size_t size)
 	return 0;
 }
 
-static int loopback(uint16_t port)
+static int listen_at(uint32_t address, uint16_t port)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET,
-	    .sin_port = htons(port),
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {
+	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(address)};
 
 	return listen_on((struct sockaddr *)&a, sizeof(a), 128);
+}
+
+static int loopback(uint16_t port)
+{
+	return listen_at(INADDR_LOOPBACK, port);
+}
+
+int net_container(int *ret_metadata, int *ret_endpoint)
+{
+	const uint32_t address = 0xa9feaa02; /* 169.254.170.2, where ECS has it */
+	_cleanup_close_ int metadata = listen_at(address, NET_METADATA_PORT);
+	_cleanup_close_ int endpoint = listen_at(address, NET_ENDPOINT_PORT);
+
+	if (metadata < 0 || endpoint < 0)
+		return metadata < 0 ? metadata : endpoint;
+	*ret_metadata = take_fd(&metadata);
+	*ret_endpoint = take_fd(&endpoint);
+	return 0;
 }
 
 static int loopback_up(void)

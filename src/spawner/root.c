@@ -11,10 +11,11 @@
 #include <unistd.h>
 
 #include "spawner/copy.h"
+#include "spawner/root_int.h"
 
 #define READ_ONLY (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID)
 
-static int make_dirs(const char *const names[], struct err *e)
+int root_make_dirs(const char *const names[], struct err *e)
 {
 	for (; *names; names++)
 		if (mkdir(*names, 0755) < 0 && errno != EEXIST)
@@ -22,32 +23,30 @@ static int make_dirs(const char *const names[], struct err *e)
 	return 0;
 }
 
-static int set_attr(const char *path, uint64_t set, bool deep)
+int root_set_attr(const char *path, uint64_t set, bool deep)
 {
 	struct mount_attr attr = {.attr_set = set};
 
 	return mount_setattr(AT_FDCWD, path, deep ? AT_RECURSIVE : 0, &attr, sizeof(attr));
 }
 
-/* Bind host path `from` to `to` with everything mounted below it. */
-static int bind_tree(const char *from, const char *to, uint64_t attributes, struct err *e)
+int root_bind_tree(const char *from, const char *to, uint64_t attributes, struct err *e)
 {
 	if (mount(from, to, NULL, MS_BIND | MS_REC, NULL) < 0)
 		return err_sys(e, errno, "binding %s", from);
-	if (set_attr(to, attributes, true) < 0)
+	if (root_set_attr(to, attributes, true) < 0)
 		return err_sys(e, errno, "protecting %s", from);
 	return 0;
 }
 
-static int small_tmpfs(const char *at, struct err *e)
+int root_small_tmpfs(const char *at, struct err *e)
 {
 	if (mount("mayfly", at, "tmpfs", MS_NOSUID, "mode=0755,size=64m") < 0)
 		return err_sys(e, errno, "mounting a tmpfs on %s", at);
 	return 0;
 }
 
-/* /usr read-only, and /bin, /lib... as the host has them: links into it, or directories. */
-static int system_tree(const char *root, struct err *e)
+int root_system_tree(const char *root, struct err *e)
 {
 	static const char *const tops[] = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"};
 	char from[16], to[64], target[256];
@@ -67,7 +66,7 @@ static int system_tree(const char *root, struct err *e)
 		} else {
 			r = mkdir(to, 0755) < 0
 				? err_sys(e, errno, "making %s", to)
-				: bind_tree(from, to, READ_ONLY | MOUNT_ATTR_NODEV, e);
+				: root_bind_tree(from, to, READ_ONLY | MOUNT_ATTR_NODEV, e);
 		}
 	}
 	return r;
@@ -165,12 +164,12 @@ static int make_box(const char *runtimes, const char *resolver, struct err *e)
 	static const char *const dirs[] = {"box/dev", "box/etc", "box/proc", "box/tmp", "box/opt",
 	    "box/home", "box/run", "box/var", "box/var/task", "box/var/runtime", "box/var/lang",
 	    "box/var/tmp", NULL};
-	int r = small_tmpfs("box", e);
+	int r = root_small_tmpfs("box", e);
 
 	if (r == 0)
-		r = make_dirs(dirs, e);
+		r = root_make_dirs(dirs, e);
 	if (r == 0)
-		r = system_tree("box", e);
+		r = root_system_tree("box", e);
 	if (r == 0)
 		r = device_nodes("box", e);
 	if (r == 0)
@@ -179,8 +178,8 @@ static int make_box(const char *runtimes, const char *resolver, struct err *e)
 			  symlink("/usr/lib", "box/var/lang/lib") < 0))
 		r = err_sys(e, errno, "linking /var/lang");
 	if (r == 0 && runtimes)
-		r = bind_tree(runtimes, "box/var/runtime", READ_ONLY | MOUNT_ATTR_NODEV, e);
-	if (r == 0 && set_attr("box", READ_ONLY, false) < 0)
+		r = root_bind_tree(runtimes, "box/var/runtime", READ_ONLY | MOUNT_ATTR_NODEV, e);
+	if (r == 0 && root_set_attr("box", READ_ONLY, false) < 0)
 		r = err_sys(e, errno, "making the box template read-only");
 	return r;
 }
@@ -200,12 +199,12 @@ static int make_core(struct err *e)
 {
 	static const char *const dirs[] = {
 	    "core/dev", "core/etc", "core/proc", "core/data", "core/tmp", NULL};
-	int r = small_tmpfs("core", e);
+	int r = root_small_tmpfs("core", e);
 
 	if (r == 0)
-		r = make_dirs(dirs, e);
+		r = root_make_dirs(dirs, e);
 	if (r == 0)
-		r = system_tree("core", e);
+		r = root_system_tree("core", e);
 	if (r == 0)
 		r = device_nodes("core", e);
 	if (r == 0)
@@ -223,9 +222,9 @@ static int make_core(struct err *e)
 	if (r == 0)
 		r = core_proc(e);
 	if (r == 0)
-		r = bind_tree("data", "core/data",
+		r = root_bind_tree("data", "core/data",
 		    MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, e);
-	if (r == 0 && set_attr("core", READ_ONLY, false) < 0)
+	if (r == 0 && root_set_attr("core", READ_ONLY, false) < 0)
 		r = err_sys(e, errno, "making core's root read-only");
 	return r;
 }
@@ -237,7 +236,7 @@ static int make_places(struct err *e)
 	    "places/opt", "places/var", "places/var/task", NULL};
 	static const char *const files[] = {
 	    "places/etc/hosts", "places/etc/hostname", "places/etc/resolv.conf"};
-	int r = make_dirs(dirs, e);
+	int r = root_make_dirs(dirs, e);
 
 	for (size_t i = 0; i < ARRAY_SIZE(files) && r == 0; i++)
 		r = copy_text("", files[i], e);
@@ -247,16 +246,16 @@ static int make_places(struct err *e)
 static int make_own(int data, struct err *e)
 {
 	static const char *const dirs[] = {
-	    "data", "proc", "dev", "box", "core", "layers", "places", NULL};
+	    "data", "proc", "dev", "box", "core", "layers", "places", "host", NULL};
 	char path[32];
 	int r;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", data);
-	r = make_dirs(dirs, e);
+	r = root_make_dirs(dirs, e);
 	if (r < 0)
 		return r;
 	if (mount(path, "data", NULL, MS_BIND, NULL) < 0 ||
-	    set_attr("data", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, false) < 0)
+	    root_set_attr("data", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, false) < 0)
 		return err_sys(e, errno, "binding the data directory");
 	if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return err_sys(e, errno, "mounting /proc");
@@ -273,23 +272,25 @@ int root_begin(struct err *e)
 	return 0;
 }
 
-int root_make(int data, const char *runtimes, const char *resolver, struct err *e)
+int root_make(const struct root_options *o, struct err *e)
 {
 	int r;
 
-	if (fchdir(data) < 0 || (mkdir("root", 0700) < 0 && errno != EEXIST))
+	if (fchdir(o->data) < 0 || (mkdir("root", 0700) < 0 && errno != EEXIST))
 		return err_sys(e, errno, "making root/ in the data directory");
-	r = small_tmpfs("root", e);
+	r = root_small_tmpfs("root", e);
 	if (r == 0 && chdir("root") < 0)
 		r = err_sys(e, errno, "entering root/");
 	if (r == 0)
-		r = make_own(data, e);
+		r = make_own(o->data, e);
 	if (r == 0)
-		r = make_box(runtimes, resolver, e);
+		r = make_box(o->runtimes, o->resolver, e);
 	if (r == 0)
 		r = make_places(e);
 	if (r == 0)
 		r = make_core(e);
+	if (r == 0)
+		r = root_make_host(o, e);
 	if (r < 0)
 		return r;
 	r = root_enter(".");
@@ -305,16 +306,26 @@ int root_enter(const char *root)
 }
 
 /* Step aside into a copy of our namespace, and strip that. /proc is still ours by descriptor. */
-int root_box_mounts(int own, struct err *e)
+static int mounts_of(const char *root, int own, struct err *e)
 {
 	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = -1, r;
 
 	if (proc < 0 || unshare(CLONE_NEWNS) < 0)
-		return err_sys(e, errno, "making a mount namespace for boxes");
-	r = root_enter(ROOT_BOX);
+		return err_sys(e, errno, "making a mount namespace of %s", root);
+	r = root_enter(root);
 	if (r == 0 && (fd = openat(proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC)) < 0)
 		r = -errno;
 	check(setns(own, CLONE_NEWNS) == 0);
-	return r < 0 ? err_sys(e, -r, "making a mount namespace for boxes") : fd;
+	return r < 0 ? err_sys(e, -r, "making a mount namespace of %s", root) : fd;
+}
+
+int root_box_mounts(int own, struct err *e)
+{
+	return mounts_of(ROOT_BOX, own, e);
+}
+
+int root_host_mounts(int own, struct err *e)
+{
+	return mounts_of(ROOT_HOST, own, e);
 }

@@ -16,6 +16,7 @@
 #include "spawner/egress.h"
 #include "spawner/gate.h"
 #include "spawner/process.h"
+#include "spawner/task_group.h"
 
 #define LISTENERS_MAX 16
 #define CORE_ARGS_MAX 64
@@ -72,15 +73,22 @@ struct core {
 
 struct spawner {
 	int epoll, signals;
-	int own_mounts, box_mounts; /* namespaces: to come home to; to clone boxes from */
+	/* Namespaces: to come home to; to clone boxes from; of container runtimes. */
+	int own_mounts, box_mounts, host_mounts;
 	int data, code, layers, blobs, images; /* directories */
-	int exe_core, exe_init, exe_unpack;
+	int exe_core, exe_init, exe_unpack, exe_pause;
 	int listeners[LISTENERS_MAX];
 	unsigned listener_count;
 	int ready_fd; /* -1: nobody waits */
 	bool dev;
 	char **core_args;
 	unsigned core_arg_count;
+
+	char instance[40];
+	struct task_groups task_groups;
+	const char *const *binds; /* of --bind-root */
+	unsigned bind_count;
+	bool allow_privileged;
 
 	struct cgroups cgroups;
 	struct egress egress;

@@ -1,0 +1,135 @@
+/*
+ * What the children of the spawner share that do the work of sandboxes and containers. All of it
+ * runs in the mount namespace of container runtimes (ROOT_HOST); paths are that root's.
+ *
+ *   /data/tasks/                 root's, 0700
+ *     .run/                      the runtimes' state, common to all
+ *     <sandbox>/                 locked by whoever works on it
+ *       record                   as core sent it
+ *       pause                    "PID START": the pause process; written last: it is whole
+ *       boot                     id of the machine's start, to tell what cannot be alive
+ *       net                      struct wire_net
+ *       <container>/             the OCI bundle; also record, log, pid, conmon, net, ports
+ *         exit/<container>       written by conmon when it has ended
+ *         started                empty
+ *   /data/net/                   bridge.h's
+ *   /data/volumes/<name>         outlive tasks
+ */
+#pragma once
+
+#include "spawner/bridge.h"
+#include "spawner/config_json.h"
+#include "spawner/record.h"
+#include "spawner/spawner_int.h"
+
+#define TASKS_AT "/data/tasks"
+#define RUN_AT TASKS_AT "/.run"
+
+/* What the child says at its end. */
+struct answer {
+	struct wire_msg msg;
+	int fds[FD_PASS_MAX];
+	size_t count;
+};
+
+/* ---- containers.c ---- */
+/* Send something before the answer. */
+void containers_tell(struct answer *a);
+void answer_add(struct answer *a, int fd); /* fd is the answer's then */
+
+/* ---- place.c: directories and small files ---- */
+
+struct place {
+	const struct spawner *s;
+	char sandbox[CONTAINER_ID_SIZE], id[CONTAINER_ID_SIZE]; /* id: "" for a sandbox itself */
+	int dir;                                                /* the sandbox's; locked; -1 */
+	int bundle;                                             /* the container's; -1 */
+};
+
+/* A process that may have gone: with the time of its start, so that no other is taken for it. */
+struct process {
+	pid_t pid; /* 0: none */
+	uint64_t start;
+};
+
+/* Open and lock. make: make what is missing (the container's if p->id is set, else the
+ * sandbox's). -ENOENT. */
+int place_open(struct place *p, bool make, struct err *e);
+void place_close(struct place *p);
+/* Path of the bundle, or of a file in it. */
+void place_path(const struct place *p, const char *file, char out[160]);
+int place_write(int dir, const char *name, const void *data, size_t len);
+/* At most size bytes; how many, or -errno. */
+ssize_t place_read(int dir, const char *name, void *data, size_t size);
+/* The record of the sandbox or the bundle, into static space of one each. */
+int place_read_sandbox(const struct place *p, struct sandbox_spec *ret);
+struct record_container *place_read_container(const struct place *p);
+/* Has the machine been started again since the sandbox was made? */
+bool place_is_stale(const struct place *p);
+int place_note_boot(const struct place *p);
+
+int process_note(int dir, const char *name, pid_t pid);
+struct process process_read(int dir, const char *name);
+/* A descriptor of that very process; -ESRCH: it has gone. */
+int process_open(const struct process *p);
+/* SIGKILL and wait until it is gone, for 5 s at most. */
+int process_end(const struct process *p);
+
+/* ---- netns.c: what is done inside a network namespace of the sandbox's user namespace ---- */
+
+struct netns {
+	int metadata, endpoint; /* listening; -1: none */
+	int ns;                 /* the namespace */
+};
+/* A new one, with loopback and listeners. user: the pause process. */
+int netns_make(pid_t user, struct netns *ret, struct err *e);
+/* New listeners in that of a process. */
+int netns_listen(pid_t of, struct netns *ret, struct err *e);
+/* An address and published ports; what came of it into net. `name` in p's directories (net, ports)
+ * remembers it. */
+int netns_attach(const struct place *p, int ns, const struct container_spec *spec,
+    struct wire_net *net, struct err *e);
+/* Give back what netns_attach() took. */
+int netns_detach(const struct place *p, int dir, struct err *e);
+void netns_add(struct answer *a, struct netns *n, const struct wire_net *net);
+
+/* ---- sandbox.c ---- */
+int sandbox_make(const struct spawner *s, const struct sandbox_spec *spec, const void *record,
+    size_t len, struct answer *a, struct err *e);
+int sandbox_remove(const struct spawner *s, const char *id, struct err *e);
+/* A descriptor of its disk; this process is in the namespace of runtimes afterwards. */
+int sandbox_disk(const struct place *p, const struct process *pause, struct err *e);
+
+/* ---- container.c ---- */
+int container_make(const struct spawner *s, struct record_container *r, const void *record,
+    size_t len, struct answer *a, struct err *e);
+int container_start(const struct place *p, struct err *e);
+int container_signal(const struct place *p, int signal, struct err *e);
+/* Of an open place, which is closed and gone then. sandbox_goes: its disk does too. */
+int container_remove(struct place *p, bool sandbox_goes, struct err *e);
+/* Descriptors in the order of enum wire_kept_fd. */
+int container_add_kept(const struct place *p, struct answer *a, struct err *e);
+
+/* ---- bundle.c ---- */
+/* In a mount namespace of its own: rootfs, mounts and config.json. */
+int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,
+    const struct container_spec *spec, const struct process *pause, int net, struct err *e);
+uint64_t bundle_capabilities(const struct spawner *s, const struct container_spec *spec);
+
+/* ---- runtime.c: programs that are run ---- */
+/* conmon, and by it the runtime's create. -errno with the runtime's words. */
+int runtime_create(const struct place *p, const struct container_spec *spec, struct err *e);
+/* Run the runtime with these arguments (NULL at the end) and wait; its exit code, or -errno. */
+int runtime_run(const char *runtime, const char *const *args, struct err *e);
+const char *runtime_path(const char *name, char out[64]); /* NULL: there is no such runtime */
+
+/* ---- inspect.c: descriptors for core ---- */
+int inspect_log(const struct place *p, struct answer *a, struct err *e);
+int inspect_usage(const struct place *p, struct answer *a, struct err *e);
+int inspect_attach(const struct place *p, struct answer *a, struct err *e);
+int inspect_resize(const struct place *p, unsigned rows, unsigned columns, struct err *e);
+void inspect_find(const struct spawner *s, struct answer *a);
+
+/* ---- exec.c ---- */
+int exec_start(
+    const struct place *p, const struct container_exec *x, struct answer *a, struct err *e);

@@ -1,0 +1,232 @@
+/*
+ * Another process in a container: `runtime exec`, watched by a process of ours that core ends by
+ * closing its end of a socket, and that tells the exit code by it. The runtime waits for the
+ * process and ends as it does. See containers_int.h.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "spawner/containers_int.h"
+
+#define CONFIG_MAX (2 << 20)
+#define CONSOLE_MS 10000
+
+/* ---- the watcher ---- */
+
+/* The process itself, not the runtime: that would leave it behind. */
+static void end_process(const struct place *p, const char *pid_file, int runtime)
+{
+	struct process inside = process_read(p->bundle, pid_file);
+
+	if (inside.pid)
+		kill(inside.pid, SIGKILL);
+	else
+		pidfd_send(runtime, SIGKILL);
+}
+
+static void clear(const struct place *p, const char *const names[3])
+{
+	for (int i = 0; i < 3; i++)
+		unlinkat(p->bundle, names[i], 0);
+}
+
+_noreturn_ static void watch_runtime(
+    const struct place *p, pid_t pid, int tell, const char *const names[3])
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd polls[] = {{.fd = pidfd, .events = POLLIN}, {.fd = tell, .events = POLLIN}};
+	char text[16];
+	int status = 0, n;
+
+	alarm(0);
+	while (poll(polls, 2, -1) >= 0 && !polls[0].revents) {
+		char byte;
+
+		if (polls[1].revents && recv(tell, &byte, 1, MSG_DONTWAIT) <= 0) {
+			end_process(p, names[1], pidfd);
+			polls[1].fd = -1;
+		}
+	}
+	waitpid(pid, &status, 0);
+	clear(p, names);
+	n = snprintf(text, sizeof(text), "%d",
+	    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+	(void)send(tell, text, (size_t)n, MSG_NOSIGNAL);
+	_exit(0);
+}
+
+_noreturn_ static void run_runtime(const char *runtime, const char *const *argv, const int io[3])
+{
+	char *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, NULL};
+	int high[3];
+
+	for (int i = 0; i < 3; i++)
+		high[i] = fcntl(io[i], F_DUPFD_CLOEXEC, 16);
+	for (int i = 0; i < 3; i++)
+		dup2(high[i], i);
+	syscall(SYS_close_range, 3, ~0u, 0);
+	execve(runtime, (char *const *)argv, envp);
+	_exit(127);
+}
+
+/* In a process of its own, that the spawner does not know. */
+static int start_watched(const struct place *p, const char *runtime, const char *const *argv,
+    const int io[3], int tell, const char *const names[3])
+{
+	pid_t watcher = fork();
+
+	if (watcher == 0) {
+		pid_t pid;
+
+		setsid();
+		task_group_keep(&p->s->task_groups, NULL);
+		pid = fork();
+		if (pid == 0)
+			run_runtime(runtime, argv, io);
+		/* Not the descriptors of streams: their ends would not come. */
+		tell = dup2(fcntl(tell, F_DUPFD_CLOEXEC, 64), 3);
+		fcntl(3, F_SETFD, FD_CLOEXEC);
+		dup3(p->bundle, 4, O_CLOEXEC);
+		syscall(SYS_close_range, 5, ~0u, 0);
+		((struct place *)p)->bundle = 4;
+		close(0);
+		watch_runtime(p, pid, tell, names);
+	}
+	return watcher < 0 ? -errno : 0;
+}
+
+/* ---- terminals ---- */
+
+static int listen_console(const struct place *p, const char *name)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "/proc/self/fd/%d/%s", p->bundle, name);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1) < 0) {
+		int r = -errno;
+
+		base_closep(&fd);
+		return r;
+	}
+	return fd;
+}
+
+/* The runtime connects and sends the terminal's master. */
+static int accept_console(int listener, const struct container_exec *x)
+{
+	struct winsize size = {.ws_row = x->rows, .ws_col = x->columns};
+	struct pollfd ready = {.fd = listener, .events = POLLIN};
+	_cleanup_close_ int fd = -1;
+	int fds[FD_PASS_MAX];
+	size_t count = 0;
+	char name[256];
+
+	if (poll(&ready, 1, CONSOLE_MS) != 1)
+		return -ETIMEDOUT;
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0 || fd_recv_fds(fd, name, sizeof(name), fds, &count, 0) < 0 || count != 1)
+		return -EIO;
+	if (x->rows)
+		ioctl(fds[0], TIOCSWINSZ, &size);
+	return fds[0];
+}
+
+/* ---- starting ---- */
+
+static int write_process(const struct place *p, const struct container_exec *x, const char *name,
+    const char **ret_runtime, char path[64], struct err *e)
+{
+	static char text[CONFIG_MAX];
+	const struct record_container *record = place_read_container(p);
+	struct config c = {0};
+	ssize_t n;
+	int r;
+
+	*ret_runtime = record ? runtime_path(record->spec.runtime, path) : NULL;
+	if (!*ret_runtime)
+		return err_set(e, ENOENT, "the container's record or runtime is not there");
+	c.spec = &record->spec;
+	c.capabilities = bundle_capabilities(p->s, &record->spec);
+	n = config_json_exec(&c, x, text, sizeof(text));
+	r = n < 0 ? (int)n : place_write(p->bundle, name, text, (size_t)n);
+	return r < 0 ? err_sys(e, -r, "writing %s", name) : 0;
+}
+
+static int make_pipes(int inner[3], int outer[3])
+{
+	for (int i = 0; i < 3; i++) {
+		int ends[2];
+
+		if (pipe2(ends, O_CLOEXEC) < 0)
+			return -errno;
+		inner[i] = ends[i == 0 ? 0 : 1];
+		outer[i] = ends[i == 0 ? 1 : 0];
+	}
+	/* Written to by the inner root, which may be root in name only. */
+	return 0;
+}
+
+static int add_terminal(
+    const struct container_exec *x, int listener, struct answer *a, struct err *e)
+{
+	int fd = accept_console(listener, x);
+
+	if (fd < 0)
+		return err_set(e, EIO, "the process could not be started in the container");
+	answer_add(a, fd);
+	return 0;
+}
+
+int exec_start(
+    const struct place *p, const struct container_exec *x, struct answer *a, struct err *e)
+{
+	char config[48], pid[48], console[48], path[64], full[3][176];
+	const char *const names[3] = {config, pid, console};
+	const char *argv[] = {"crun", "--root", RUN_AT, "exec", "--process", full[0], "--pid-file",
+	    full[1], p->id, NULL, NULL, NULL, NULL};
+	int ends[2], inner[3], outer[3], r;
+	_cleanup_close_ int listener = -1;
+	const char *runtime;
+
+	snprintf(config, sizeof(config), "x%s", x->exec_id);
+	snprintf(pid, sizeof(pid), "p%s", x->exec_id);
+	snprintf(console, sizeof(console), "c%s", x->exec_id);
+	for (int i = 0; i < 3; i++)
+		place_path(p, names[i], full[i]);
+	r = write_process(p, x, config, &runtime, path, e);
+	if (r < 0)
+		return r;
+	inner[0] = inner[1] = inner[2] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (x->terminal) {
+		listener = listen_console(p, console);
+		argv[8] = "--console-socket";
+		argv[9] = full[2];
+		argv[10] = "--tty";
+		argv[11] = p->id;
+	} else if (make_pipes(inner, outer) < 0) {
+		return err_sys(e, errno, "making pipes");
+	}
+	if ((x->terminal && listener < 0) ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return err_sys(e, errno, "making sockets");
+	answer_add(a, ends[0]);
+	r = start_watched(p, runtime, argv, inner, ends[1], names);
+	close(ends[1]);
+	if (r < 0)
+		return err_sys(e, -r, "starting a process");
+	if (x->terminal)
+		return add_terminal(x, listener, a, e);
+	for (int i = 0; i < 3; i++)
+		answer_add(a, outer[i]);
+	return 0;
+}

@@ -1,0 +1,155 @@
+/*
+ * The programs that are run for containers: conmon and the OCI runtime, from /usr of the host or
+ * where --container-runtime says. Their words are passed on as they are. See containers_int.h.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "spawner/containers_int.h"
+#include "spawner/root.h"
+
+#define CREATE_MS 60000
+#define SYNC_FD 3
+#define ARGS_MAX 48
+
+const char *runtime_path(const char *name, char out[64])
+{
+	static const char *const known[] = {"crun", "runc", "runsc"};
+	static const char *const places[] = {"/usr/bin", "/usr/sbin", "/usr/local/bin"};
+
+	snprintf(out, 64, ROOT_HOST_RUNTIMES "/%s", name);
+	if (access(out, X_OK) == 0)
+		return out;
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(places); k++) {
+			snprintf(out, 64, "%s/%s", places[k], name);
+			if (strcmp(known[i], name) == 0 && access(out, X_OK) == 0)
+				return out;
+		}
+	return NULL;
+}
+
+/* sync: the write end of the pipe that conmon tells by. */
+_noreturn_ static void run_conmon(
+    const struct place *p, const struct container_spec *spec, const char *runtime, int sync)
+{
+	char *envp[] = {
+	    (char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, (char[]){"_OCI_SYNCPIPE=3"}, NULL};
+	char bundle[160], pid[160], exits[160], log[176], conmon[160];
+	const char *argv[ARGS_MAX] = {"conmon", "--api-version", "1", "-c", p->id, "-u", p->id,
+	    "-n", p->id, "-r", runtime, "-b", bundle, "-p", pid, "--exit-dir", exits,
+	    "--conmon-pidfile", conmon, "-l", log, "--full-attach", "--runtime-arg", "--root",
+	    "--runtime-arg", RUN_AT};
+	size_t n = 0;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	place_path(p, "", bundle);
+	place_path(p, "pid", pid);
+	place_path(p, "exit", exits);
+	place_path(p, "conmon.pid", conmon);
+	snprintf(log, sizeof(log), "k8s-file:%s/log", bundle);
+	while (argv[n])
+		n++;
+	if (spec->terminal)
+		argv[n++] = "-t";
+	if (spec->open_stdin)
+		argv[n++] = "-i";
+	if (task_group_keep(&p->s->task_groups, p->id) < 0 || chdir(bundle) < 0)
+		_exit(126);
+	setsid();
+	sync = fcntl(sync, F_DUPFD_CLOEXEC, 16);
+	null = fcntl(null, F_DUPFD_CLOEXEC, 16);
+	for (int fd = 0; fd < 3; fd++)
+		dup2(null, fd);
+	dup2(sync, SYNC_FD);
+	syscall(SYS_close_range, SYNC_FD + 1, ~0u, 0);
+	execve("/usr/bin/conmon", (char *const *)argv, envp);
+	_exit(127);
+}
+
+/* A line of JSON, which we do not read: that there is a pid file tells success. */
+static int await(int in, char *words, size_t size)
+{
+	struct pollfd p = {.fd = in, .events = POLLIN};
+	size_t used = 0;
+
+	while (used + 1 < size && !memchr(words, '\n', used)) {
+		ssize_t n;
+
+		if (poll(&p, 1, CREATE_MS) != 1)
+			return -ETIMEDOUT;
+		n = read(in, words + used, size - 1 - used);
+		if (n <= 0)
+			break;
+		used += (size_t)n;
+	}
+	words[used] = '\0';
+	return 0;
+}
+
+int runtime_create(const struct place *p, const struct container_spec *spec, struct err *e)
+{
+	char words[sizeof(e->msg)], path[64];
+	const char *runtime = runtime_path(spec->runtime, path);
+	_cleanup_close_ int in = -1, out = -1;
+	int ends[2], status = 0, r;
+	pid_t pid;
+
+	if (!runtime)
+		return err_set(e, ENOENT,
+		    "the container runtime %s is not there; install it, or name it with serve "
+		    "--container-runtime",
+		    spec->runtime);
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "making a pipe");
+	in = ends[0];
+	out = ends[1];
+	pid = fork();
+	if (pid == 0)
+		run_conmon(p, spec, runtime, out);
+	if (pid < 0)
+		return err_sys(e, errno, "starting conmon");
+	base_closep(&out);
+	out = -1;
+	r = await(in, words, sizeof(words));
+	if (r < 0)
+		return err_set(e, ETIMEDOUT, "%s did not create the container within %d s",
+		    spec->runtime, CREATE_MS / 1000);
+	if (faccessat(p->bundle, "pid", F_OK, 0) == 0 && strstr(words, "\"pid\": -1") == NULL)
+		return 0;
+	waitpid(pid, &status, WNOHANG);
+	if (!words[0] && WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return err_set(e, ENOENT, "conmon is missing; install it");
+	return err_set(e, EIO, "%s", words[0] ? words : "conmon ended without a word");
+}
+
+int runtime_run(const char *runtime, const char *const *args, struct err *e)
+{
+	char *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, NULL};
+	const char *argv[ARGS_MAX] = {runtime, "--root", RUN_AT};
+	size_t n = 3;
+	int status;
+	pid_t pid = fork();
+
+	while (*args && n + 1 < ARGS_MAX)
+		argv[n++] = *args++;
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+		for (int fd = 0; fd < 3; fd++)
+			dup2(null, fd);
+		syscall(SYS_close_range, 3, ~0u, 0);
+		execve(runtime, (char *const *)argv, envp);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return err_sys(e, errno, "running %s", runtime);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}

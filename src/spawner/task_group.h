@@ -1,0 +1,36 @@
+/*
+ * The cgroups of containers, beside those of boxes, because they outlive the spawner:
+ *   mayfly-<instance>-tasks/keepers             conmon and pause processes
+ *                          /<sandbox>           the limits of the whole task
+ *                          /<sandbox>/<container>  made by the runtime (linux.cgroupsPath)
+ * and, where v1 controllers do the limiting and a v2 tree is there as well, in that tree
+ *   mayfly-<instance>-tasks/<container>         conmon, the runtime and the container: for killing
+ * For children of the spawner in the mount namespace of containers (root.h).
+ */
+#pragma once
+
+#include "base/base.h"
+#include "base/err.h"
+#include "spawn/container_spec.h"
+
+struct task_groups {
+	bool v2;       /* the v2 tree limits */
+	bool unified;  /* there is a v2 tree beside v1 ones */
+	char name[72]; /* mayfly-<instance>-tasks */
+};
+
+/* The group of a sandbox with its limits. */
+int task_group_make(const struct task_groups *g, const struct sandbox_spec *s, struct err *e);
+/* This process becomes a keeper; and, with a container, joins the group that kills it. */
+int task_group_keep(const struct task_groups *g, const char *container);
+/* SIGKILL what is in a container's group; conmon too, where that is in it. */
+void task_group_kill(const struct task_groups *g, const char *sandbox, const char *container);
+/* Kill and remove: a container's groups, or with NULL the sandbox's. Nothing there is no error. */
+int task_group_remove(const struct task_groups *g, const char *sandbox, const char *container);
+/* linux.cgroupsPath. */
+void task_group_path(
+    const struct task_groups *g, const char *sandbox, const char *container, char out[160]);
+/* A file of a container's group (or, with NULL, of the sandbox's) by its name on v1 ("memory",
+ * "memory.usage_in_bytes") and v2 ("memory.current"); -errno. */
+int task_group_open(const struct task_groups *g, const char *sandbox, const char *container,
+    const char *controller, const char *v1_name, const char *v2_name);

@@ -72,10 +72,10 @@ check_format() {
 
 # Shell and Python at least have to parse.
 check_scripts() {
-	for f in tools/*.sh bench/*.sh .ci/run; do
+	for f in tools/*.sh bench/*.sh tests/v2/*.sh tests/v2/init .ci/run; do
 		[ ! -e "$f" ] || sh -n "$f" || return 1
 	done
-	for f in tools/*.py bench/*.py; do
+	for f in tools/*.py bench/*.py tests/v2/*.py; do
 		[ ! -e "$f" ] || python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$f" || return 1
 	done
 }

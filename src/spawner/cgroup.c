@@ -111,7 +111,13 @@ static void set_path(struct cgroups *g, int t, const char *root, const char *poi
 
 	if (strncmp(own, root, skip) != 0)
 		skip = strlen(own); /* not below what is mounted: use the mounted top */
+	if (strstr(own + skip, "/.."))
+		skip = strlen(own); /* outside of what this cgroup namespace shows */
+	if (strcmp(own + skip, "/") == 0)
+		skip++;
 	snprintf(g->path[t], sizeof(g->path[t]), "%s%s", point, own + skip);
+	if (t == TREE_UNIFIED)
+		g->mount_len = strlen(point);
 }
 
 /* Look for tree t in both tables (copied, because looking cuts lines up). */
@@ -141,17 +147,6 @@ static int read_table(const char *proc_dir, const char *name, struct buf *b, str
 	return r < 0 ? err_sys(e, -r, "reading %s", path) : 0;
 }
 
-static bool unified_has_memory(const struct cgroups *g)
-{
-	_cleanup_buf_ struct buf b = BUF_INIT;
-
-	if (g->above[TREE_UNIFIED] < 0 ||
-	    fd_read_file(g->above[TREE_UNIFIED], "cgroup.controllers", 4096, &b) < 0)
-		return false;
-	buf_append(&b, "", 1);
-	return strstr(buf_data(&b), "memory") && strstr(buf_data(&b), "pids");
-}
-
 static void forget(struct cgroups *g, int t)
 {
 	base_closep(&g->above[t]);
@@ -173,7 +168,7 @@ int cgroups_find(struct cgroups *g, const char *proc_dir, const char *instance, 
 		g->above[t] = g->dir[t] = -1;
 		find_tree(g, t, buf_data(&mounts), buf_data(&groups));
 	}
-	if (unified_has_memory(g)) {
+	if (cgroup_v2_usable(g)) {
 		g->ops = &cgroup_v2_ops;
 		for (int t = 0; t < TREE_COUNT; t++)
 			if (t != TREE_UNIFIED)
@@ -306,31 +301,13 @@ static int write_record(struct cgroups *g, int data, const char *record, struct 
 	return r < 0 ? err_sys(e, -r, "writing %s", record) : 0;
 }
 
-/* v2 gives controllers only to children of groups without processes: step aside into a leaf. */
-static int delegate(struct cgroups *g, struct err *e)
-{
-	static const char *const want = "+memory +cpu +pids";
-	int above = g->above[TREE_UNIFIED], r;
-
-	if (g->ops != &cgroup_v2_ops)
-		return 0;
-	cgroup_make_dir(above, "mayfly-spawner");
-	cgroup_write_u64(above, "mayfly-spawner", "cgroup.procs", (uint64_t)getpid());
-	r = cgroup_write(above, ".", "cgroup.subtree_control", want);
-	if (r == 0)
-		r = cgroup_write(above, g->name, "cgroup.subtree_control", want);
-	return r < 0 ? err_sys(e, -r,
-			   "handing memory, cpu and pids controllers down in %s; start mayfly "
-			   "alone in a delegated group (systemd: Delegate=yes)",
-			   g->path[TREE_UNIFIED])
-		     : 0;
-}
-
 int cgroups_prepare(struct cgroups *g, int data, const char *record, struct err *e)
 {
 	int r;
 
 	clear_recorded(g, data, record);
+	if (g->ops == &cgroup_v2_ops && (r = cgroup_v2_place(g, e)) < 0)
+		return r;
 	for (int t = 0; t < TREE_COUNT; t++) {
 		if (g->above[t] < 0)
 			continue;
@@ -342,8 +319,10 @@ int cgroups_prepare(struct cgroups *g, int data, const char *record, struct err 
 			return err_sys(e, errno, "opening %s/%s", g->path[t], g->name);
 	}
 	clear(g->dir);
-	r = delegate(g, e);
-	return r < 0 ? r : write_record(g, data, record, e);
+	if (g->ops == &cgroup_v2_ops && (r = cgroup_v2_hand_down(g->dir[TREE_UNIFIED])) < 0)
+		return err_sys(
+		    e, -r, "handing controllers down in %s/%s", g->path[TREE_UNIFIED], g->name);
+	return write_record(g, data, record, e);
 }
 
 void cgroups_remove(struct cgroups *g)

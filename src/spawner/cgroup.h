@@ -31,11 +31,11 @@ struct cgroup_ops {
 
 struct cgroups {
 	const struct cgroup_ops *ops;
-	int above[TREE_COUNT]; /* the spawner's own group, -1: no such tree */
+	int above[TREE_COUNT]; /* the spawner's own group, or v2: one above it; -1: no such tree */
 	int dir[TREE_COUNT];   /* our group in it, the parent of all boxes */
 	char name[64];         /* of our group: mayfly-<instance> */
-	char path[TREE_COUNT][512];
-	bool kill_file; /* cgroup.kill works */
+	char path[TREE_COUNT][512]; /* of above */
+	size_t mount_len;           /* of the unified tree's path: as much is its mount point */
 };
 
 extern const struct cgroup_ops cgroup_v1_ops, cgroup_v2_ops;
@@ -50,6 +50,14 @@ void cgroups_remove(struct cgroups *g);
 
 /* What this process may use of the host's memory, as far as groups limit it. */
 uint64_t cgroups_memory(const struct cgroups *g);
+
+/* v2: does the tree have the controllers at all? */
+bool cgroup_v2_usable(const struct cgroups *g);
+/* v2: from our own group, or the nearest one above that may have both groups and controllers below
+ * it, to our boxes. Sets above and path. */
+int cgroup_v2_place(struct cgroups *g, struct err *e);
+/* Give the groups in `dir` the controllers that boxes need. -EBUSY: processes are in it. */
+int cgroup_v2_hand_down(int dir);
 
 /* For the back ends. Name of a box's group, one-shot writes, removal. */
 void cgroup_box_name(unsigned slot, char out[16]);

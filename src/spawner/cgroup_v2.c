@@ -1,8 +1,125 @@
-/* Limits by the unified tree alone. */
+/*
+ * Limits by the unified tree alone. A group has either processes or, below it, groups with
+ * controllers (the topmost may have both), so where boxes may live has to be looked for first: a
+ * service that systemd started with Delegate=yes has a group of its own, somebody's shell has not.
+ */
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "spawner/cgroup.h"
+
+static const char *const needed[] = {"memory", "cpu", "pids"};
+
+/* Does the file list every controller that boxes need? */
+static bool lists_all(int dir, const char *file)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	unsigned found = 0;
+
+	if (fd_read_file(dir, file, 4096, &b) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		struct str rest = {buf_data(&b), buf_len(&b)};
+		bool there = false;
+
+		rest = str_cut(&rest, '\n');
+		while (rest.ptr && !there)
+			there = str_is(str_cut(&rest, ' '), needed[i]);
+		found += there;
+	}
+	return found == ARRAY_SIZE(needed);
+}
+
+bool cgroup_v2_usable(const struct cgroups *g)
+{
+	char path[sizeof(g->path[0])];
+	_cleanup_close_ int top = -1;
+
+	if (g->above[TREE_UNIFIED] < 0)
+		return false;
+	snprintf(path, sizeof(path), "%.*s", (int)g->mount_len, g->path[TREE_UNIFIED]);
+	top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return top >= 0 && lists_all(top, "cgroup.controllers");
+}
+
+int cgroup_v2_hand_down(int dir)
+{
+	if (lists_all(dir, "cgroup.subtree_control"))
+		return 0;
+	return cgroup_write(dir, ".", "cgroup.subtree_control", "+memory +cpu +pids");
+}
+
+/* Is this process the only one in the group? */
+static bool alone(int dir)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	char own[24];
+
+	snprintf(own, sizeof(own), "%d\n", (int)getpid());
+	return fd_read_file(dir, "cgroup.procs", 4096, &b) == 0 &&
+	       str_is((struct str){buf_data(&b), buf_len(&b)}, own);
+}
+
+/* Out of the group's way, into a leaf below it. */
+static int step_aside(int dir)
+{
+	int r = cgroup_make_dir(dir, "mayfly-spawner");
+
+	return r < 0 ? r
+		     : cgroup_write_u64(dir, "mayfly-spawner", "cgroup.procs", (uint64_t)getpid());
+}
+
+/* Can boxes live in groups below `path`? *ret_dir, if so: a descriptor of it. */
+static int try_place(const char *path, bool own, int *ret_dir)
+{
+	_cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = dir < 0 ? -errno : cgroup_v2_hand_down(dir);
+
+	if (r == -EBUSY && own && alone(dir)) {
+		r = step_aside(dir);
+		if (r == 0)
+			r = cgroup_v2_hand_down(dir);
+	}
+	if (r == 0)
+		*ret_dir = take_fd(&dir);
+	return r;
+}
+
+/* Downwards, because a group can only hand down what it was given. */
+int cgroup_v2_place(struct cgroups *g, struct err *e)
+{
+	char path[sizeof(g->path[0])], best[sizeof(path)] = "";
+	const char *all = g->path[TREE_UNIFIED];
+	size_t len = g->mount_len;
+	int r = 0;
+
+	for (;;) {
+		bool own = all[len] == '\0';
+		int dir = -1, one;
+
+		snprintf(path, sizeof(path), "%.*s", (int)len, all);
+		one = try_place(path, own, &dir);
+		if (one == 0) {
+			close(g->above[TREE_UNIFIED]);
+			g->above[TREE_UNIFIED] = dir;
+			memcpy(best, path, sizeof(best));
+		} else {
+			r = one;
+		}
+		if (own)
+			break;
+		len += 1 + strcspn(all + len + 1, "/");
+	}
+	if (!best[0])
+		return err_sys(e, -r,
+		    "handing memory, cpu and pids controllers down in %s; start mayfly alone in a "
+		    "delegated group (systemd: Delegate=yes)",
+		    all);
+	memcpy(g->path[TREE_UNIFIED], best, sizeof(best));
+	return 0;
+}
 
 static int make(struct cgroups *g, unsigned slot, int *ret_into)
 {

@@ -28,6 +28,7 @@ def handler(event, context):
         "groups": os.getgroups(),
         "status": open("/proc/self/status").read(),
         "nofile": resource.getrlimit(resource.RLIMIT_NOFILE),
+        "nproc": resource.getrlimit(resource.RLIMIT_NPROC),
         "tmp_mode": oct(os.stat("/tmp").st_mode), "tmp_bytes": s.f_frsize * s.f_blocks,
         "task": sorted(os.listdir("/var/task")),
         "root": sorted(os.listdir("/")),
@@ -104,6 +105,7 @@ class Environment(Case):
         self.assertEqual(status["NoNewPrivs"], "1")
         self.assertEqual(status["Seccomp"], "2")
         self.assertEqual(s["nofile"], [1024, 1024])
+        self.assertEqual(s["nproc"], [1024, 1024])
         self.assertTrue(460e6 < s["tmp_bytes"] <= 512 * 2**20, s["tmp_bytes"])
 
     def test_context(self):
@@ -605,7 +607,9 @@ def handler(event, context):
         base = self.server.invoke("big", 0).report()["Max Memory Used"]
         self.assertLess(base, 40)
         for mb in (50, 300):
-            used = self.server.invoke("big", mb).report()["Max Memory Used"]
+            answer = self.server.invoke("big", mb)
+            self.assertEqual(answer.value, mb << 20)
+            used = answer.report()["Max Memory Used"]
             self.assertTrue(mb <= used <= mb + base + 15, (mb, used, base))
 
     def test_ledger_is_the_same(self):

@@ -518,7 +518,8 @@ static void test_cgroup_v2(void **state _unused_)
 	    top);
 	put(top, "self/mountinfo", mounts);
 	put(top, "self/cgroup", "0::/app\n");
-	put(top, "cg/app/cgroup.controllers", "cpuset cpu io memory pids\n");
+	put(top, "cg/cgroup.controllers", "cpuset cpu io memory pids\n");
+	put(top, "cg/cgroup.subtree_control", "cpuset cpu memory pids\n"); /* stays as it is */
 	put(top, "cg/app/cgroup.subtree_control", "");
 	put(top, "cg/app/memory.max", "max\n");
 	put(top, "cg/app/mayfly-spawner/cgroup.procs", "");
@@ -528,6 +529,7 @@ static void test_cgroup_v2(void **state _unused_)
 	assert_true(cgroups_memory(&g) == UINT64_MAX);
 	assert_int_equal(cgroups_prepare(&g, g.above[TREE_UNIFIED], "record", &e), 0);
 	check_text(g.above[TREE_UNIFIED], "cgroup.subtree_control", "+memory +cpu +pids");
+	check_text(g.above[TREE_UNIFIED], "../cgroup.subtree_control", "cpuset cpu memory pids\n");
 	check_text(g.dir[TREE_UNIFIED], "cgroup.subtree_control", "+memory +cpu +pids");
 	assert_int_equal(g.ops->make(&g, 5, &into), 0);
 	close(into);
@@ -549,6 +551,43 @@ static void test_cgroup_v2(void **state _unused_)
 	for (int i = 0; i < WIRE_FD_COUNT; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	close(g.above[TREE_UNIFIED]);
+	close(g.dir[TREE_UNIFIED]);
+	remove_all(top);
+}
+
+/* Our own group cannot hand controllers down (real ones say EBUSY): the nearest above that can. */
+static void test_cgroup_v2_places(void **state _unused_)
+{
+	char top[] = "/tmp/mayfly-test-cgroup-XXXXXX", mounts[256], want[128];
+	static struct cgroups g;
+	struct err e = ERR_INIT;
+
+	assert_non_null(mkdtemp(top));
+	make_dir(top, "self");
+	make_dir(top, "cg");
+	make_dir(top, "cg/user");
+	make_dir(top, "cg/user/scope");
+	snprintf(mounts, sizeof(mounts), "32 23 0:29 / %s/cg rw - cgroup2 cgroup2 rw\n", top);
+	put(top, "self/mountinfo", mounts);
+	put(top, "self/cgroup", "0::/user/scope\n");
+	put(top, "cg/cgroup.controllers", "cpuset io memory pids\n");
+	assert_int_equal(cgroups_find(&g, top, "one", &e), -ENOENT); /* cpuset is not cpu */
+	close(g.above[TREE_UNIFIED]);
+	put(top, "cg/cgroup.controllers", "memory pids cpu\n");
+	assert_int_equal(cgroups_find(&g, top, "one", &e), 0);
+	assert_ptr_equal(g.ops, &cgroup_v2_ops);
+	assert_true(cgroups_prepare(&g, g.above[TREE_UNIFIED], "record", &e) < 0);
+	assert_non_null(strstr(e.msg, "Delegate=yes"));
+	make_dir(top, "cg/user/mayfly-one");
+	put(top, "cg/cgroup.subtree_control", "memory pids\n");
+	put(top, "cg/user/cgroup.subtree_control", "");
+	put(top, "cg/user/mayfly-one/cgroup.subtree_control", "");
+	assert_int_equal(cgroups_prepare(&g, g.above[TREE_UNIFIED], "record", &e), 0);
+	snprintf(want, sizeof(want), "%s/cg/user", top);
+	assert_string_equal(g.path[TREE_UNIFIED], want);
+	check_text(g.above[TREE_UNIFIED], "../cgroup.subtree_control", "+memory +cpu +pids");
+	check_text(g.above[TREE_UNIFIED], "cgroup.subtree_control", "+memory +cpu +pids");
 	close(g.above[TREE_UNIFIED]);
 	close(g.dir[TREE_UNIFIED]);
 	remove_all(top);
@@ -604,6 +643,7 @@ int main(void)
 	    cmocka_unit_test(test_extensions),
 	    cmocka_unit_test(test_zip_names),
 	    cmocka_unit_test(test_cgroup_v2),
+	    cmocka_unit_test(test_cgroup_v2_places),
 	    cmocka_unit_test(test_cgroup_find_v1),
 	};
 

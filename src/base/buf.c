@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/json.h"
+
 void buf_done(struct buf *b)
 {
 	free(b->mem);
@@ -91,7 +93,7 @@ void buf_json_escape(struct buf *b, struct str s)
 	bool valid = utf8_valid(s);
 	size_t from = 0;
 
-	for (size_t i = 0; i < s.len; i++) {
+	for (size_t i = json_plain(s); i < s.len; i++) {
 		unsigned char c = (unsigned char)s.ptr[i];
 
 		if (likely(c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || valid)))
@@ -102,6 +104,7 @@ void buf_json_escape(struct buf *b, struct str s)
 		else
 			escape_one(b, c);
 		from = i + 1;
+		i += json_plain(str_sub(s, from));
 	}
 	buf_append(b, s.ptr + from, s.len - from);
 }

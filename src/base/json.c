@@ -10,6 +10,22 @@ struct scan {
 	bool not_ascii; /* seen in a string: UTF-8 is to be checked */
 };
 
+size_t json_plain(struct str s)
+{
+	const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
+	uint64_t w, quote, slash;
+	size_t i = 0;
+
+	for (; s.len - i >= 8; i += 8) {
+		memcpy(&w, s.ptr + i, 8);
+		quote = w ^ (ones * '"');
+		slash = w ^ (ones * '\\');
+		if (((w - ones * 0x20) | (quote - ones) | (slash - ones) | w) & highs)
+			break;
+	}
+	return i;
+}
+
 static void skip_space(struct scan *s)
 {
 	while (
@@ -76,23 +92,6 @@ static bool take_escape(struct scan *s)
 	return true;
 }
 
-/* Eight bytes at a time, as long as none of them is a quote, a backslash, a control character or
- * beyond ASCII: most of a large payload lies in long strings. */
-static void skip_plain(struct scan *s)
-{
-	const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
-	uint64_t w, quote, slash;
-
-	while (s->end - s->at >= 8) {
-		memcpy(&w, s->at, 8);
-		quote = w ^ (ones * '"');
-		slash = w ^ (ones * '\\');
-		if (((w - ones * 0x20) | (quote - ones) | (slash - ones) | w) & highs)
-			return;
-		s->at += 8;
-	}
-}
-
 static bool take_string(struct scan *s)
 {
 	if (!take(s, '"'))
@@ -100,7 +99,7 @@ static bool take_string(struct scan *s)
 	for (;;) {
 		unsigned char c;
 
-		skip_plain(s);
+		s->at += json_plain((struct str){s->at, (size_t)(s->end - s->at)});
 		if (s->at == s->end)
 			break;
 		c = (unsigned char)*s->at++;

@@ -261,8 +261,19 @@ static size_t utf8_sequence(const unsigned char *p, size_t left)
 
 bool utf8_valid(struct str s)
 {
+	uint64_t w;
+
 	for (size_t i = 0; i < s.len;) {
-		size_t n = utf8_sequence((const unsigned char *)s.ptr + i, s.len - i);
+		size_t n;
+
+		if (s.len - i >= sizeof(w)) { /* most text is ASCII */
+			memcpy(&w, s.ptr + i, sizeof(w));
+			if (!(w & 0x8080808080808080)) {
+				i += sizeof(w);
+				continue;
+			}
+		}
+		n = utf8_sequence((const unsigned char *)s.ptr + i, s.len - i);
 
 		if (!n)
 			return false;

@@ -46,9 +46,11 @@ static void status_page(const struct front_parts *p, struct http_request *r)
 	    "{\"version\":\"" MAYFLY_VERSION "\",\"invocations\":%" PRIu64 ",\"errors\":%" PRIu64
 	    ",\"throttles\":%" PRIu64 ",\"cold_starts\":%" PRIu64
 	    ",\"running\":%u,\"environments\":%u,\"events\":%u,\"boxes\":%u,\"pooled_boxes\":%u,"
-	    "\"pool_bytes\":%" PRIu64 ",\"slowest_callback_us\":%" PRId64 "}\n",
+	    "\"pool_bytes\":%" PRIu64 ",\"slowest_callback_us\":%" PRId64
+	    ",\"slow_callbacks\":%u}\n",
 	    c.invocations, c.errors, c.throttles, c.cold_starts, c.running, c.environments,
-	    c.events, all, pooled, bytes, loop_slowest_ns(p->loop) / 1000);
+	    c.events, all, pooled, bytes, loop_slowest_ns(p->loop) / 1000,
+	    loop_slow_callbacks(p->loop));
 	pages_reply_json(r, 200, buf_str(&b));
 	buf_done(&b);
 }

@@ -6,13 +6,20 @@
 #include "loop/loop.h"
 
 #include <limits.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "loop/loop_int.h"
 
 #define QUICK_WAITS_MAX 8u
 #define QUICK_WAITS_SPIN 2u /* from here on spinning is expected to pay */
+
+#define SLOW_NS 10000000   /* of CPU time: more than a callback may take */
+#define CPU_AGE_NS 1000000 /* how old the last look at the clock of CPU time may be */
+
+extern const char __executable_start; /* of the linker: addresses in the log are relative to it */
 
 struct loop *loop_new(unsigned workers, struct err *e)
 {
@@ -44,13 +51,47 @@ struct loop *loop_new(unsigned workers, struct err *e)
 	return l;
 }
 
-/* Between these two a callback runs; the clock is read only once somebody has asked. */
-static int64_t begin(const struct loop *l)
+static int64_t thread_cpu_ns(void)
 {
-	return unlikely(l->measuring) ? time_mono_ns() : 0;
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static void end(struct loop *l, int64_t since_ns)
+/* Between these two a callback runs; clocks are read only once somebody has asked. The clock of CPU
+ * time is a system call, so it is read once in a while: what is charged to a callback may be too
+ * much by CPU_AGE_NS. */
+static int64_t begin(struct loop *l)
+{
+	int64_t now_ns;
+
+	if (likely(!l->measuring))
+		return 0;
+	now_ns = time_mono_ns();
+	if (now_ns - l->cpu_read_ns > CPU_AGE_NS) {
+		l->cpu_ns = thread_cpu_ns();
+		l->cpu_read_ns = now_ns;
+	}
+	return now_ns;
+}
+
+static void judge_slow(struct loop *l, int64_t took_ns, uintptr_t callback)
+{
+	int64_t cpu_ns = thread_cpu_ns() - l->cpu_ns;
+
+	l->cpu_read_ns = 0;
+	if (cpu_ns <= SLOW_NS + CPU_AGE_NS)
+		return;
+	l->slow++;
+	if (cpu_ns <= l->slowest_cpu_ns)
+		return;
+	l->slowest_cpu_ns = cpu_ns;
+	log_warn("slow callback: %" PRId64 " us of CPU time in %" PRId64 " us, at +0x%" PRIxPTR,
+	    cpu_ns / 1000, took_ns / 1000, callback - (uintptr_t)&__executable_start);
+}
+
+static void end(struct loop *l, int64_t since_ns, uintptr_t callback)
 {
 	int64_t took_ns;
 
@@ -59,6 +100,13 @@ static void end(struct loop *l, int64_t since_ns)
 	took_ns = time_mono_ns() - since_ns;
 	if (took_ns > l->slowest_ns)
 		l->slowest_ns = took_ns;
+	if (took_ns > SLOW_NS)
+		judge_slow(l, took_ns, callback);
+}
+
+unsigned loop_slow_callbacks(const struct loop *l)
+{
+	return l->slow;
 }
 
 int64_t loop_slowest_ns(struct loop *l)
@@ -78,11 +126,12 @@ static void finish_work(struct loop *l)
 	pool_collect(&l->pool, &finished, &l->tasks);
 	while (!list_empty(&finished)) {
 		struct loop_work *w = list_first(&finished, struct loop_work, node);
+		uintptr_t callback = (uintptr_t)w->done; /* w may be gone afterwards */
 		int64_t since_ns = begin(l);
 
 		list_remove(&w->node);
 		w->done(w);
-		end(l, since_ns);
+		end(l, since_ns, callback);
 	}
 }
 
@@ -253,6 +302,7 @@ static bool dispatch(struct loop *l, int count)
 	for (l->batch_at = 0; l->batch_at < l->batch_count; l->batch_at++) {
 		struct loop_io *io = l->events[l->batch_at].data.ptr;
 		uint32_t events = l->events[l->batch_at].events;
+		uintptr_t callback;
 		int64_t since_ns;
 
 		if ((void *)io == (void *)l) {
@@ -263,8 +313,9 @@ static bool dispatch(struct loop *l, int count)
 		if (!io || !(events &= io->events | EPOLLERR | EPOLLHUP))
 			continue;
 		since_ns = begin(l);
+		callback = (uintptr_t)io->on_ready;
 		io->on_ready(io, events);
-		end(l, since_ns);
+		end(l, since_ns, callback);
 	}
 	l->batch_at = l->batch_count = 0;
 	return woken;
@@ -275,11 +326,12 @@ static void fire_timers(struct loop *l)
 	struct loop_timer *t;
 
 	while ((t = heap_first(&l->timers)) && t->due_ns <= l->now_ns) {
+		uintptr_t callback = (uintptr_t)t->on_due;
 		int64_t since_ns = begin(l);
 
 		heap_remove(&l->timers, t);
 		t->on_due(t);
-		end(l, since_ns);
+		end(l, since_ns, callback);
 	}
 }
 
@@ -293,11 +345,12 @@ static void run_tasks(struct loop *l)
 	list_insert_between(&l->running, l->tasks.prev, &l->tasks);
 	list_remove(&l->tasks);
 	while ((t = list_first(&l->running, struct loop_task, node))) {
+		uintptr_t callback = (uintptr_t)t->run;
 		int64_t since_ns = begin(l);
 
 		list_remove(&t->node);
 		t->run(t);
-		end(l, since_ns);
+		end(l, since_ns, callback);
 	}
 }
 

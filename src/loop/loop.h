@@ -87,3 +87,8 @@ void loop_post(struct loop *l, struct loop_task *t);
 /* Debug: the longest a single callback ran, ns, since the last call. Measuring begins with the
  * first call, which returns 0; without one it costs nothing. */
 int64_t loop_slowest_ns(struct loop *l);
+
+/* Debug: how many callbacks, since measuring began, took more than 10 ms of CPU time. Each that
+ * is slower than all before is also a warning in the log with its address. Wall time would accuse
+ * the innocent: on a busy machine any callback waits for its turn. */
+unsigned loop_slow_callbacks(const struct loop *l);

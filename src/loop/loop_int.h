@@ -51,6 +51,9 @@ struct loop {
 	bool stop, turning, measuring;
 	int64_t now_ns;
 	int64_t slowest_ns;
+	/* CPU time of this thread, read now and then: no callback that is short needs it. */
+	int64_t cpu_ns, cpu_read_ns, slowest_cpu_ns;
+	unsigned slow;
 	int64_t spin_ns;
 	unsigned quick_waits; /* how often lately something came within spin_ns */
 	bool spin_held;

@@ -1,6 +1,7 @@
 // Starts a daemon for a test file: free port on loopback, its own data directory, both gone
 // afterwards. MAYFLY names the command (default: the build directory's).
 import { spawn } from 'node:child_process';
+import { createHash, createHmac } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,7 +12,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const command = process.env.MAYFLY ?? join(root, 'build/mayfly');
 const READY_MS = 20_000;
 const STOP_MS = 15_000;
-const COMPLAINTS = /mayfly: bug:|core was killed|core exited with|Sanitizer|runtime error:/;
+const COMPLAINTS =
+	/mayfly: bug:|core was killed|core exited with|Sanitizer|runtime error:|slow callback/;
 
 async function freePort() {
 	const server = createServer();
@@ -46,6 +48,25 @@ async function readCredentials(data) {
 	};
 }
 
+// From the first look at its status on, core measures what its callbacks take, and complains.
+async function beginMeasuring(url, { accessKeyId, secretAccessKey }) {
+	const sha256 = (text) => createHash('sha256').update(text).digest('hex');
+	const hmac = (key, text) => createHmac('sha256', key).update(text).digest();
+	const path = '/_mayfly/status';
+	const time = new Date().toISOString().replace(/[-:]|\.\d+/g, '');
+	const scope = `${time.slice(0, 8)}/us-east-1/lambda/aws4_request`;
+	const request = `GET\n${path}\n\nhost:${new URL(url).host}\nx-amz-date:${time}\n\n` +
+		`host;x-amz-date\n${sha256('')}`;
+	const key = scope.split('/').reduce(hmac, `AWS4${secretAccessKey}`);
+	const signature = hmac(key, `AWS4-HMAC-SHA256\n${time}\n${scope}\n${sha256(request)}`);
+	const answer = await fetch(url + path, { headers: {
+		'X-Amz-Date': time,
+		Authorization: `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, ` +
+			`SignedHeaders=host;x-amz-date, Signature=${signature.toString('hex')}`,
+	} });
+	if (answer.status !== 200) throw new Error(`status page: ${await answer.text()}`);
+}
+
 class Server {
 	constructor(data, port, args) {
 		this.data = data;
@@ -70,6 +91,7 @@ class Server {
 			throw new Error(`${error.message}\n${this.log}`);
 		}
 		this.credentials = await readCredentials(this.data);
+		await beginMeasuring(this.url, this.credentials);
 	}
 
 	// The process goes, the data stays.

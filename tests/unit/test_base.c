@@ -111,6 +111,37 @@ static void map_keeps_everything_through_growth_and_removal(void **state)
 	map_done(&m);
 }
 
+/* Plain text is taken eight bytes at a time: at any distance from its ends. */
+static void json_escapes_wherever_it_is_needed(void **state)
+{
+	static const struct {
+		struct str in;
+		const char *out;
+		bool invalid;
+	} cases[] = {{STR("\""), "\\\"", false}, {STR("\\"), "\\\\", false},
+	    {STR("\x1f"), "\\u001f", false}, {STR("\n"), "\\n", false},
+	    {STR("\x7f "), "\x7f ", false}, {STR("\xc3\xa9"), "\xc3\xa9", false},
+	    {STR("\xc3"), "\xef\xbf\xbd", true}, {STR("!#[]~"), "!#[]~", false}};
+	static const char plain[] = "xxxxxxxxxxxxxxxxxx";
+	char text[64], want[64];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases) * 18 * 18; i++) {
+		size_t c = i / (18 * 18), before = i / 18 % 18, after = i % 18;
+		struct buf b = BUF_INIT;
+		struct str s = {text, before + cases[c].in.len + after};
+
+		memset(text, 'x', sizeof(text));
+		memcpy(text + before, cases[c].in.ptr, cases[c].in.len);
+		snprintf(want, sizeof(want), "%.*s%s%.*s", (int)before, plain, cases[c].out,
+		    (int)after, plain);
+		buf_json_escape(&b, s);
+		assert_true(str_is(buf_str(&b), want));
+		assert_int_equal(utf8_valid(s), !cases[c].invalid);
+		buf_done(&b);
+	}
+}
+
 static void buffer_moves_and_grows(void **state)
 {
 	struct buf b = BUF_INIT;
@@ -214,6 +245,7 @@ int main(void)
 	    cmocka_unit_test(utf8_is_strict),
 	    cmocka_unit_test(map_keeps_everything_through_growth_and_removal),
 	    cmocka_unit_test(buffer_moves_and_grows),
+	    cmocka_unit_test(json_escapes_wherever_it_is_needed),
 	    cmocka_unit_test(arena_memory_is_zeroed_and_aligned),
 	    cmocka_unit_test(dates),
 	    cmocka_unit_test(descriptors_travel_whole),

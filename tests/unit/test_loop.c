@@ -370,6 +370,42 @@ static void the_slowest_callback_is_measured_when_asked(void **state)
 	loop_free(l);
 }
 
+static void burn(struct loop_task *t)
+{
+	int64_t until_ns = cpu_ns() + 14 * MS;
+
+	(void)t;
+	while (cpu_ns() < until_ns)
+		;
+}
+
+static void rest(struct loop_task *t)
+{
+	(void)t;
+	usleep(20000);
+}
+
+static void a_callback_is_slow_by_its_cpu_time(void **state)
+{
+	struct loop *l = make(0);
+	struct loop_task t = {.run = burn}, u = {.run = rest};
+
+	(void)state;
+	loop_defer(l, &t);
+	loop_turn(l, 0);
+	assert_int_equal(loop_slow_callbacks(l), 0); /* nobody had asked */
+	loop_slowest_ns(l);
+	loop_defer(l, &u);
+	loop_turn(l, 0);
+	assert_true(loop_slowest_ns(l) >= 20 * MS);
+	assert_int_equal(loop_slow_callbacks(l), 0);
+	loop_defer(l, &t);
+	loop_defer(l, &u);
+	loop_turn(l, 0);
+	assert_int_equal(loop_slow_callbacks(l), 1);
+	loop_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -383,6 +419,7 @@ int main(void)
 	    cmocka_unit_test(another_thread_wakes_the_loop),
 	    cmocka_unit_test(spinning_stops_when_nothing_comes),
 	    cmocka_unit_test(the_slowest_callback_is_measured_when_asked),
+	    cmocka_unit_test(a_callback_is_slow_by_its_cpu_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,6 +64,9 @@ static void set_limit(int which, rlim_t most)
 static void set_limits(void)
 {
 	set_limit(RLIMIT_NOFILE, 1024);
+	/* For programs that ask how many threads they may have. The group's pids.max is what holds:
+	 * it counts box-init too, and sets no limit of a user's that others might share. */
+	set_limit(RLIMIT_NPROC, BOX_PIDS_MAX);
 	set_limit(RLIMIT_CORE, 0);
 	set_limit(RLIMIT_MEMLOCK, 65536);
 	set_limit(RLIMIT_MSGQUEUE, 0);

@@ -5,6 +5,8 @@
 #include "spawner/cgroup.h"
 #include "spawner/egress.h"
 
+#define BOX_PIDS_MAX 1024 /* processes and threads, box-init among them */
+
 /* Namespaces of a box but the last: the user namespace comes when all mounts are made. */
 #define BLANK_NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET)
 

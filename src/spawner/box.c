@@ -22,8 +22,6 @@
 #include "spawner/spawner_int.h"
 #include "spawner/tree.h"
 
-#define PIDS_MAX 1024
-
 void boxes_init(struct spawner *s)
 {
 	list_init(&s->lingering);
@@ -145,7 +143,7 @@ static int start(struct spawner *s, uint32_t slot, int init_end)
 	}
 	if (r == 0) /* a ceiling until the assignment sets its own */
 		r = s->cgroups.ops->limit(
-		    &s->cgroups, slot, (uint64_t)WIRE_MEMORY_MB_MAX << 20, PIDS_MAX);
+		    &s->cgroups, slot, (uint64_t)WIRE_MEMORY_MB_MAX << 20, BOX_PIDS_MAX);
 	if (r < 0)
 		return r;
 	if (group >= 0) {
@@ -358,7 +356,8 @@ void box_on_disk(struct spawner *s, uint32_t slot, int mount, int result)
 void box_assign(struct spawner *s, const struct wire_msg *m)
 {
 	struct box *b = &s->boxes[m->slot];
-	int r = s->cgroups.ops->limit(&s->cgroups, m->slot, (uint64_t)m->memory_mb << 20, PIDS_MAX);
+	int r =
+	    s->cgroups.ops->limit(&s->cgroups, m->slot, (uint64_t)m->memory_mb << 20, BOX_PIDS_MAX);
 
 	if (r < 0) {
 		s->gate.slot[m->slot].state = SLOT_ASSIGNED;

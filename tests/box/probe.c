@@ -93,7 +93,8 @@ static void limits(void)
 	static const struct {
 		const char *name;
 		int which;
-	} all[] = {{"nofile", RLIMIT_NOFILE}, {"core", RLIMIT_CORE}, {"memlock", RLIMIT_MEMLOCK}};
+	} all[] = {{"nofile", RLIMIT_NOFILE}, {"core", RLIMIT_CORE}, {"memlock", RLIMIT_MEMLOCK},
+	    {"nproc", RLIMIT_NPROC}};
 	struct rlimit l;
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {

@@ -88,10 +88,10 @@ void box_fail(struct box *b, const char *why)
 
 /* ---- the runtime's reports ---- */
 
-/* What a runtime says between box_stop() and its death counts no more. */
+/* What a runtime says between box_wind_down() or box_stop() and its death counts no more. */
 static bool is_stopped(const struct box *b)
 {
-	return b->state == BOX_STOPPING || b->state == BOX_STOPPED;
+	return b->state == BOX_WINDING_DOWN || b->state == BOX_STOPPING || b->state == BOX_STOPPED;
 }
 
 static void on_warm(void *ctx)
@@ -524,6 +524,20 @@ bool box_retire(struct box *b, const char *reason, int64_t deadline_ms)
 	return b->retiring;
 }
 
+bool box_wind_down(struct box *b, const char *reason, int64_t deadline_ms)
+{
+	if ((b->state != BOX_READY && b->state != BOX_INITIALISING) || !b->extensions)
+		return false;
+	if (b->frozen)
+		thaw(b);
+	if (!runtime_api_shutdown(b->beside ? b->beside : b->runtime, reason, deadline_ms) ||
+	    start_order(b, INIT_END) < 0)
+		return false;
+	b->retiring = true;
+	b->state = BOX_WINDING_DOWN;
+	return true;
+}
+
 void box_send(struct box *b, const struct runtime_event *ev)
 {
 	if (b->frozen)
@@ -553,7 +567,7 @@ void box_stop(struct box *b)
 	/* box-init shares the limit with what it has to kill. */
 	box_set_cpu(b, 0);
 	b->state = BOX_STOPPING;
-	b->restart = false;
+	b->restart = b->retiring = false;
 	if (start_order(b, INIT_KILL) < 0)
 		box_fail(b, "box-init does not answer");
 }

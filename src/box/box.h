@@ -71,8 +71,8 @@ struct box_handler {
 	/* The program is not there (ENOENT), lacks what its first line or its linking asks for
 	 * (ELIBACC), or cannot be run for another reason. Otherwise as on_exit. */
 	void (*on_no_program)(struct box *b, int errnum);
-	/* After box_send(): all extensions have asked for their next event. After box_retire():
-	 * they have ended. */
+	/* After box_send(): all extensions have asked for their next event. After box_retire() and
+	 * box_wind_down(): they have ended. */
 	void (*on_settled)(struct box *b);
 	/* An extension has ended or could not be started. Otherwise as on_exit. */
 	void (*on_extension_lost)(struct box *b, const char *type, const char *why);
@@ -113,6 +113,10 @@ const char *box_extension(const struct box *b, size_t i, const char **ret_events
 /* Tell the extensions of a box that is ready and has nothing to do that it ends. True if they
  * deserve the time until deadline_ms (wall time): on_settled may come earlier. */
 bool box_retire(struct box *b, const char *reason, int64_t deadline_ms);
+/* Kill the runtime and tell the extensions that what it did ended badly: "TIMEOUT" or "FAILURE".
+ * False if none of them listens. If true, on_settled may come before deadline_ms (wall time);
+ * either way box_stop() has to follow. */
+bool box_wind_down(struct box *b, const char *reason, int64_t deadline_ms);
 /* The pieces of a stream wait, and so does the program that writes them; see runtime_pause(). */
 void box_pause(struct box *b, bool paused);
 /* Have back what its program has not read of the events sent to it. False when it

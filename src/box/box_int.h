@@ -13,9 +13,10 @@ enum box_state {
 	BOX_ASSIGNING,    /* asked the spawner to mount the code */
 	BOX_INITIALISING, /* the function's own code runs its init */
 	BOX_READY,
-	BOX_STOPPING, /* waiting for box-init to have killed all */
-	BOX_STOPPED,  /* only box-init runs in it */
-	BOX_DYING,    /* waiting for the spawner to say it has gone */
+	BOX_WINDING_DOWN, /* its runtime has been killed, its extensions have some time */
+	BOX_STOPPING,     /* waiting for box-init to have killed all */
+	BOX_STOPPED,      /* only box-init runs in it */
+	BOX_DYING,        /* waiting for the spawner to say it has gone */
 };
 
 struct box {
@@ -28,7 +29,7 @@ struct box {
 	enum box_state state;
 	bool was_warm, frozen, has_spec;
 	bool enrolling;  /* its extensions have to register before the runtime starts */
-	bool retiring;   /* box_retire() was told: nothing more is sent */
+	bool retiring;   /* its extensions were told that it ends: nothing more is sent */
 	bool said_ready; /* the runtime did, the extensions have not yet */
 	bool restart;    /* start the program as soon as all has gone */
 

@@ -19,6 +19,7 @@ enum init_kind {
 	INIT_START = 1,  /* run the program; with one or three descriptors, see below */
 	INIT_KILL,       /* SIGKILL everything but pid 1 (reset), then answer INIT_KILLED */
 	INIT_TERM,       /* SIGTERM to the program started with this tag, and its process group */
+	INIT_END,        /* the same with SIGKILL */
 	INIT_EXTENSIONS, /* run all extensions, as below, with tags from the record's on */
 	/* box-init -> core */
 	INIT_EXITED = 64, /* a started program has ended: tag, pid, status as of waitpid(2) */

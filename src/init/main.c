@@ -234,11 +234,11 @@ static void on_kill(void)
 	tell(INIT_KILLED, record.tag, 0, 0);
 }
 
-static void on_term(void)
+static void signal_programs(int signal)
 {
 	for (struct program *p = programs; p < programs + INIT_PROGRAMS_MAX; p++)
 		if (p->pid && p->tag == record.tag)
-			kill(-p->pid, SIGTERM);
+			kill(-p->pid, signal);
 }
 
 /* One datagram and its descriptors; more descriptors than ours are closed by the kernel. */
@@ -279,7 +279,8 @@ static bool on_order(void)
 	case INIT_START: on_start(fds, count, record.tag); break;
 	case INIT_EXTENSIONS: on_extensions(fds, count); break;
 	case INIT_KILL: on_kill(); break;
-	case INIT_TERM: on_term(); break;
+	case INIT_TERM: signal_programs(SIGTERM); break;
+	case INIT_END: signal_programs(SIGKILL); break;
 	}
 	for (size_t i = 0; i < count; i++)
 		close(fds[i]);

@@ -23,7 +23,8 @@ bool record_read(struct init_record *r, size_t len, struct words *w)
 	if (len < INIT_RECORD_SHORT)
 		return false;
 	if (r->kind != INIT_START && r->kind != INIT_EXTENSIONS)
-		return len == INIT_RECORD_SHORT && (r->kind == INIT_KILL || r->kind == INIT_TERM);
+		return len == INIT_RECORD_SHORT &&
+		       (r->kind == INIT_KILL || r->kind == INIT_TERM || r->kind == INIT_END);
 	if (r->string_bytes > INIT_STRINGS_MAX || len != INIT_RECORD_SHORT + r->string_bytes)
 		return false;
 	if (r->argc < 1 || r->argc > INIT_WORDS_MAX || r->envc > INIT_WORDS_MAX - r->argc ||

@@ -100,6 +100,21 @@ static void go_idle(struct environment *en)
 	alarm_at(en, en->idle_since_ns + FREEZE_GRACE_NS);
 }
 
+static bool is_leaving(const struct environment *en)
+{
+	return en->state == ENVIRONMENT_RETIRING || en->state == ENVIRONMENT_RESETTING;
+}
+
+/* Its extensions have RETIRE_NS. */
+static void leave(struct environment *en, enum environment_state how)
+{
+	leave_lists(en);
+	en->state = how;
+	en->version->leaving++;
+	loop_timer_stop(loop_of(en), &en->timer); /* it may be set to something earlier */
+	alarm_at(en, loop_now_ns(loop_of(en)) + RETIRE_NS);
+}
+
 static void release(struct environment *en)
 {
 	struct invoke_version *v = en->version;
@@ -112,6 +127,8 @@ static void release(struct environment *en)
 	v->function->iv->counts.environments--;
 	if (en->state == ENVIRONMENT_STARTING)
 		v->starting--;
+	if (is_leaving(en))
+		v->leaving--;
 	logs_stream_unref(en->stream);
 	buf_done(&en->partial);
 	free(en->linger);
@@ -133,9 +150,7 @@ void environment_free(struct environment *en)
 		environment_kill(en);
 		return;
 	}
-	leave_lists(en);
-	en->state = ENVIRONMENT_RETIRING;
-	alarm_at(en, loop_now_ns(loop_of(en)) + RETIRE_NS);
+	leave(en, ENVIRONMENT_RETIRING);
 }
 
 /* ---- the end of an invocation ---- */
@@ -209,16 +224,41 @@ static void carry_on(struct environment *en)
 		go_idle(en);
 }
 
-/* Stop what runs inside, keep the box and its /tmp; the next invocation starts it again. */
-static void stop(struct environment *en)
+/* Nothing runs inside any more; the next invocation starts it again. */
+static void halt(struct environment *en)
 {
-	requeue_rest(en);
-	if (en->state == ENVIRONMENT_STARTING)
-		en->version->starting--;
 	en->state = ENVIRONMENT_STOPPED;
-	en->taking = false;
 	box_stop(en->box);
 	go_idle(en);
+}
+
+/* Stop what runs inside, keep the box and its /tmp. Extensions that listen are told why and have a
+ * little time, in which others take the invocations: who waits should not pay for it. After a first
+ * init there is nobody else, as the init has to be repeated inside an invocation. */
+static void reset(struct environment *en, const char *reason)
+{
+	const int64_t deadline_ms = time_wall_ms() + RETIRE_NS / 1000000;
+	bool first = en->state == ENVIRONMENT_STARTING;
+
+	requeue_rest(en);
+	en->taking = false;
+	if (first)
+		en->version->starting--;
+	if (first || !box_wind_down(en->box, reason, deadline_ms)) {
+		halt(en);
+		return;
+	}
+	leave(en, ENVIRONMENT_RESETTING);
+}
+
+static void stop(struct environment *en)
+{
+	reset(en, "FAILURE");
+}
+
+static void stop_late(struct environment *en)
+{
+	reset(en, "TIMEOUT");
 }
 
 static void lose(struct environment *en)
@@ -237,6 +277,15 @@ static void go_on(struct environment *en, void (*after)(struct environment *en))
 	if (v->waiting_count || v->retired)
 		version_dispatch(v);
 	version_let_go(v);
+}
+
+/* The extensions of one that is reset have ended, or their time is up. */
+static void end_reset(struct environment *en)
+{
+	box_drain_output(en->box);
+	report_flush(en, NULL);
+	en->version->leaving--;
+	go_on(en, halt);
 }
 
 /* How long this function runs, for deciding who waits where: a mean that leans to shorter samples,
@@ -303,6 +352,8 @@ static void on_settled(struct box *b)
 		box_drain_output(b);
 		report_flush(en, NULL);
 		environment_kill(en);
+	} else if (en->state == ENVIRONMENT_RESETTING) {
+		end_reset(en);
 	} else if (en->linger) {
 		box_drain_output(b);
 		settle(en, en->linger->outcome,
@@ -550,7 +601,7 @@ static void end(
 		first_init_failed(en, "error", type);
 		return;
 	}
-	if (en->state == ENVIRONMENT_STOPPED || en->state == ENVIRONMENT_RETIRING)
+	if (en->state == ENVIRONMENT_STOPPED || is_leaving(en))
 		return;
 	if (en->linger) {
 		snprintf(line, sizeof(line), "RequestId: %s Error: %s\n%s\n",
@@ -675,7 +726,7 @@ static void time_out_lingering(struct environment *en)
 
 	box_drain_output(en->box);
 	report_timed_out(en, NULL, en->linger->of.request_id, text);
-	settle(en, INVOKE_TIMEOUT, "Sandbox.Timedout", stop);
+	settle(en, INVOKE_TIMEOUT, "Sandbox.Timedout", stop_late);
 }
 
 static void time_out(struct environment *en)
@@ -686,7 +737,7 @@ static void time_out(struct environment *en)
 	if (!en->outstanding) /* it answered at the last moment */
 		return;
 	report_timed_out(en, head(en), head(en)->request_id, text);
-	fail_head(en, INVOKE_TIMEOUT, "Sandbox.Timedout", text, stop);
+	fail_head(en, INVOKE_TIMEOUT, "Sandbox.Timedout", text, stop_late);
 }
 
 static void on_timer_running(struct environment *en, int64_t now)
@@ -724,6 +775,10 @@ static void on_timer(struct loop_timer *t)
 		box_drain_output(en->box);
 		report_flush(en, NULL);
 		environment_kill(en);
+		return;
+	}
+	if (en->state == ENVIRONMENT_RESETTING) {
+		end_reset(en);
 		return;
 	}
 	if (en->state == ENVIRONMENT_STARTING) {

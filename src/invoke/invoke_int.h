@@ -48,6 +48,7 @@ struct invoke_version {
 	struct list busy;    /* environments that run something */
 	struct list waiting; /* invocations, FIFO */
 	unsigned environment_count, starting, waiting_count, busy_count;
+	unsigned leaving;        /* environments whose extensions say good-bye: they serve nobody */
 	unsigned unfinished;     /* invocations that hold this version */
 	int64_t run_ns;          /* moving average of recent run times; 0: unknown */
 	int64_t floor_ns;        /* the shortest of late, slowly forgotten; 0: unknown */
@@ -62,8 +63,9 @@ enum environment_state {
 	ENVIRONMENT_STARTING, /* first init, on its own clock */
 	ENVIRONMENT_BOUND,    /* init repeated inside an invocation */
 	ENVIRONMENT_READY,
-	ENVIRONMENT_RETIRING, /* its extensions have time to say good-bye */
-	ENVIRONMENT_STOPPED,  /* nothing runs in it; the next invocation starts it again */
+	ENVIRONMENT_RETIRING,  /* its extensions have time to say good-bye */
+	ENVIRONMENT_RESETTING, /* the same before it is stopped: its runtime has been killed */
+	ENVIRONMENT_STOPPED,   /* nothing runs in it; the next invocation starts it again */
 };
 
 struct environment {

@@ -244,12 +244,18 @@ static bool evict(struct invoke *iv)
 	return true;
 }
 
+/* Those that serve somebody, or could at once. */
+static unsigned environments_up(const struct invoke_version *v)
+{
+	return v->environment_count - v->starting - v->leaving;
+}
+
 /* How many boxes are to be starting now. As long as nobody knows how long the function runs, one
  * for each that waits; then as many as bring the wait down to a short one, and at least one more,
  * because the estimate was wrong for those who wait already. */
 static unsigned boxes_needed(const struct invoke_version *v)
 {
-	unsigned up = v->environment_count - v->starting;
+	unsigned up = environments_up(v);
 	int64_t run_ns = environment_is_short(v) ? v->floor_ns : v->run_ns;
 	int64_t total = (int64_t)v->waiting_count * run_ns / SHORT_WAIT_NS + 1;
 
@@ -293,8 +299,7 @@ void version_dispatch(struct invoke_version *v)
 		return;
 	}
 	drop_forgotten(v);
-	soon = v->waiting_count &&
-	       served_within(v, v->environment_count - v->starting, v->run_ns, SHORT_WAIT_NS);
+	soon = v->waiting_count && served_within(v, environments_up(v), v->run_ns, SHORT_WAIT_NS);
 	if (v->waiting_count && v->starting < v->waiting_count && !soon)
 		start_more(v);
 	if (v->waiting_count)

@@ -586,6 +586,7 @@ static void api_free(struct runtime *r)
 	list_remove(&b->node);
 	close(b->listen_fd);
 	free_event(&b->event);
+	buf_done(&b->shutdown);
 	free(b->function);
 	free(b->version);
 	free(b->function_handler);
@@ -637,6 +638,7 @@ void runtime_api_reset(struct runtime *r)
 	b->waiting = b->streaming = false;
 	b->ready_told = b->beside;
 	b->extension_count = 0;
+	buf_clear(&b->shutdown);
 	b->event.request_id[0] = b->answered[0] = '\0';
 	if (listen_again(b, &e) < 0)
 		b->base.handler->on_broken(b->base.ctx, e.msg);

@@ -52,6 +52,7 @@ struct api_box {
 	char answered[37];           /* id of the last event that was answered */
 	struct extension extensions[EXTENSIONS_MAX];
 	size_t extension_count;
+	struct buf shutdown; /* the event of the end, once it is there: for those who come late */
 };
 
 /* Answer JSON as it is, or {"errorMessage","errorType"}. */

@@ -214,17 +214,18 @@ void extension_tell_invoke(struct api_box *b)
 bool runtime_api_shutdown(struct runtime *r, const char *reason, int64_t deadline_ms)
 {
 	struct api_box *b = container_of(r, struct api_box, base);
-	_cleanup_buf_ struct buf json = BUF_INIT;
 	bool told = false;
 
-	buf_printf(&json,
+	buf_clear(&b->shutdown);
+	buf_printf(&b->shutdown,
 	    "{\"eventType\":\"SHUTDOWN\",\"deadlineMs\":%" PRId64 ",\"shutdownReason\":\"%s\"}",
 	    deadline_ms, reason);
 	for (size_t i = 0; i < b->extension_count; i++) {
-		if (b->extensions[i].on_shutdown && b->extensions[i].next) {
-			give(&b->extensions[i], buf_str(&json));
-			told = true;
-		}
+		if (!b->extensions[i].on_shutdown)
+			continue;
+		if (b->extensions[i].next)
+			give(&b->extensions[i], buf_str(&b->shutdown));
+		told = true;
 	}
 	return told;
 }
@@ -276,6 +277,11 @@ static void ask_next(struct api_box *b, struct http_request *r)
 		    "A newer request for the next event has come");
 	x->next = r;
 	x->arrived = true;
+	if (buf_len(&b->shutdown)) {
+		if (x->on_shutdown)
+			give(x, buf_str(&b->shutdown));
+		return;
+	}
 	api_advance(b);
 	if (tell)
 		b->base.handler->on_extensions(b->base.ctx);

@@ -29,6 +29,7 @@ while True:
     event = json.loads(call("event/next", identity).read())
     say(event["eventType"], event.get("requestId", event.get("shutdownReason")))
     if event["eventType"] == "SHUTDOWN":
+${(body.shutdown ?? '').replace(/^/gm, '        ')}
         sys.exit(0)
 ${(body.invoke ?? '').replace(/^/gm, '    ')}
 `;
@@ -84,7 +85,9 @@ const runtimes = {
 for (const [name, source] of Object.entries(runtimes))
 	test(`beside ${name}: registered first, told of each event and of the end`, async () => {
 		const f = await create(source, { 'extensions/watch': extension({}) });
-		const first = await run(f), second = await run(f);
+		const first = await run(f);
+		await until(f, /^REPORT/); // before, its environment takes nothing
+		const second = await run(f);
 		assert.deepEqual([first.value, second.value], ['done', 'done']);
 		for (const { id } of [first, second]) await until(f, new RegExp(`^watch INVOKE ${id}`));
 		await until(f, /^EXTENSION\tName: watch\tState: Ready\tEvents: \[INVOKE,SHUTDOWN\]$/);
@@ -165,6 +168,58 @@ describe('what goes wrong', () => {
 		for (let i = 0; i < 11; i++) files[`extensions/e${i}`] = extension({});
 		const r = await run(await create(runtimes.python, files));
 		assert.equal(r.value.errorType, 'Extension.TooManyExtensions');
+	});
+});
+
+describe('after a time-out or a crash', () => {
+	// The handler leaves a trace for as long as it runs.
+	const source = python(`
+import os, time
+def handler(event, context):
+    seen = os.path.exists("/tmp/beat")
+    if event.get("exit"):
+        os._exit(3)
+    while event.get("hang"):
+        with open("/tmp/beat", "a") as f:
+            f.write("x")
+        time.sleep(0.01)
+    return seen
+`);
+	const shutdown = `
+size = lambda: os.path.getsize("/tmp/beat") if os.path.exists("/tmp/beat") else 0
+before = size()
+time.sleep(0.3)
+say("RUNTIME", "gone" if size() == before else "alive", 0 < event["deadlineMs"] - time.time() * 1000 < 2000)`;
+
+	for (const [what, payload, reason] of [['time-out', '{"hang":true}', 'TIMEOUT'], ['crash', '{"exit":true}', 'FAILURE']])
+		test(`${what}: extensions are told why, once the runtime is dead; /tmp stays`, async () => {
+			const f = await create(source, { 'extensions/watch': extension({ shutdown }) }, { Timeout: 2 });
+			const r = await run(f, payload);
+			assert.equal(r.value.errorType, reason === 'TIMEOUT' ? 'Sandbox.Timedout' : 'Runtime.ExitError');
+			await until(f, new RegExp(`^watch SHUTDOWN ${reason}$`));
+			await until(f, /^watch RUNTIME gone True$/);
+			await sleep(700); // it ends, and its box waits for less than --idle
+			assert.equal((await run(f)).value, reason === 'TIMEOUT');
+			assert.equal((await lines(f)).filter((m) => m.startsWith('watch REGISTERED')).length, 2);
+		});
+
+	test('one that is busy with the event is told when it is done with it', async () => {
+		const f = await create(source, { 'extensions/busy': extension({ invoke: 'time.sleep(1.5)', shutdown: 'say("FLUSHED")' }) }, { Timeout: 1 });
+		await run(f, '{"hang":true}');
+		await until(f, /^busy SHUTDOWN TIMEOUT$/);
+		await until(f, /^busy FLUSHED$/);
+	});
+
+	test('one that does not end has two seconds, in which others do its work', async () => {
+		const f = await create(source, { 'extensions/stays': extension({ shutdown: 'while True:\n    time.sleep(0.5)\n    say("STILL", event["shutdownReason"])' }) }, { Timeout: 1 });
+		await run(f, '{"hang":true}');
+		const began = Date.now();
+		assert.equal((await run(f)).value, false); // in another box
+		assert.ok(Date.now() - began < 1500);
+		await until(f, /^stays STILL TIMEOUT/);
+		await sleep(3000);
+		const still = (await lines(f)).filter((m) => m.startsWith('stays STILL TIMEOUT')).length;
+		assert.ok(still >= 2 && still <= 4, `${still}`);
 	});
 });
 

@@ -17,7 +17,7 @@
 
 struct options {
 	const char *data;
-	struct cli_list listen, brokers, dns, allow;
+	struct cli_list listen, brokers, mirrors, dns, allow;
 	bool dev, debug, egress;
 	int64_t boxes, pool_memory_mb, pool_each, concurrency, idle_s, retry_base_ms, spin_us;
 	int64_t stream_rate;
@@ -165,6 +165,8 @@ static void add_core_options(struct command *c, const struct options *o)
 	}
 	for (size_t i = 0; i < o->brokers.count; i++)
 		add_text(c, "--broker", o->brokers.items[i]);
+	for (size_t i = 0; i < o->mirrors.count; i++)
+		add_text(c, "--mirror", o->mirrors.items[i]);
 	add_number(c, "--pool-memory", o->pool_memory_mb);
 	add_number(c, "--pool-each", o->pool_each);
 	add_number(c, "--concurrency", o->concurrency);
@@ -223,6 +225,10 @@ static const struct cli_option table[] = {
     {"broker", 0, CLI_LIST, "NAME=URL",
 	"where RabbitMQ NAME is: amqp://[USER:PASSWORD@]HOST[:PORT];\nmay be given again",
 	AT(brokers), 0, 0},
+    {"mirror", 0, CLI_LIST, "HOST=URL",
+	"where images of registry HOST are looked for first:\ndocker.io=https://mirror.example; "
+	"may be given again",
+	AT(mirrors), 0, 0},
     {"boxes", 0, CLI_NUMBER, "N", "the most boxes at a time (2048)", AT(boxes), 1, 2048},
     {"pool-memory", 0, CLI_NUMBER, "MB",
 	"memory for boxes that are ready before they are needed (64)", AT(pool_memory_mb), 0,

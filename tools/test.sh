@@ -176,39 +176,52 @@ install_clients() {
 }
 
 tap_count() {
-	sed -n "s/^# $1 \([0-9][0-9]*\)$/\1/p" "$logs/tap" | tail -n 1
+	sed -n "s/^# $1 \([0-9][0-9]*\)$/\1/p" "$logs/$2.tap" | tail -n 1
 }
 
-run_api_tests() {
-	node --test --test-concurrency=1 --test-reporter=tap --test-reporter-destination="$logs/tap" \
-		--test-reporter=spec --test-reporter-destination=stdout tests/api/*.test.mjs \
-		>"$logs/spec" 2>&1
+# NAME, then what runs node, then files.
+node_tests() {
+	name=$1
+	shift
+	"$@" >"$logs/$name.spec" 2>&1
 	code=$?
-	ok=$(tap_count pass) bad=$(tap_count fail) not=$(tap_count skipped) gone=$(tap_count cancelled)
+	ok=$(tap_count pass "$name") bad=$(tap_count fail "$name")
+	not=$(tap_count skipped "$name") gone=$(tap_count cancelled "$name")
 	ok=${ok:-0} bad=$((${bad:-0} + ${gone:-0})) not=${not:-0}
 	# What fails outside a test, such as a server that crashes when stopped, is not in the count.
 	[ "$code" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
-	echo "suite api: $ok passed, $bad failed, $not skipped"
-	grep '# SKIP' "$logs/tap"
+	echo "suite $name: $ok passed, $bad failed, $not skipped"
+	grep '# SKIP' "$logs/$name.tap"
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + not))
 	if [ "$bad" -gt 0 ]; then
 		kept=yes
-		sed -n '/failing tests/,$p' "$logs/spec" | head -n 300
+		sed -n '/failing tests/,$p' "$logs/$name.spec" | head -n 300
 	elif [ "$ok" -eq 0 ]; then
-		fail "suite api: nothing in it passed"
-		tail -n 40 "$logs/spec"
+		fail "suite $name: nothing in it passed"
+		tail -n 40 "$logs/$name.spec"
 	fi
+}
+
+# NAME: options of node for it.
+reporters() {
+	echo "--test --test-concurrency=1 --test-reporter=tap --test-reporter-destination=$logs/$1.tap \
+		--test-reporter=spec --test-reporter-destination=stdout"
 }
 
 api() {
 	title "the API, with real clients"
 	if [ "$(id -u)" -ne 0 ]; then
-		skip "suite api" "a server can only be started by root"
+		skip "suites api and containers" "a server can only be started by root"
 		return
 	fi
 	step "npm packages" install_clients || return
 	export MAYFLY="$PWD/build/mayfly"
-	run_api_tests
+	# shellcheck disable=SC2046
+	node_tests api node $(reporters api) tests/api/*.test.mjs
+	title "containers, in a network namespace of their own"
+	# shellcheck disable=SC2046
+	node_tests containers unshare --net sh -c 'ip link set lo up; exec "$@"' sh \
+		node $(reporters containers) tests/containers/*.test.mjs
 }
 
 style

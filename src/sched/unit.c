@@ -115,15 +115,14 @@ static bool log_read(struct unit *u)
 
 /* ---- making it ---- */
 
-/* "Not a program", as the spawner tells: Docker says so when it starts a container, not before. */
-static const char *make_error(int result)
+/* The runtime looks for the program when it makes a container; Docker, and so ECS, says what it
+ * found when it starts one. */
+static const char *make_error(int result, const char *why)
 {
-	switch (result) {
-	case -ENOEXEC:
-	case -EACCES:
-	case -EADDRINUSE: return "CannotStartContainerError";
-	default: return "CannotCreateContainerError";
-	}
+	bool program = result == -ENOEXEC || result == -EACCES || strstr(why, "executable file");
+
+	return program || result == -EADDRINUSE ? "CannotStartContainerError"
+						: "CannotCreateContainerError";
 }
 
 static void on_made(void *ctx, int result, const char *why, const struct container_net *net)
@@ -132,7 +131,7 @@ static void on_made(void *ctx, int result, const char *why, const struct contain
 
 	u->task->ops--;
 	if (result < 0) {
-		unit_fail(u, make_error(result), why);
+		unit_fail(u, make_error(result, why), why);
 		return;
 	}
 	if (net)

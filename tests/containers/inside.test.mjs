@@ -50,7 +50,7 @@ wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/task; echo
 wget -q -O - http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI; echo
 wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/stats; echo
 wget -q -O - $AWS_ENDPOINT_URL/_mayfly/health >/dev/null && echo healthy
-wget -q -O - http://169.254.170.2/v4/other || echo refused`;
+wget -q -O - http://169.254.170.2/v4/other 2>/dev/null || echo refused`;
 		const { text } = await rig.output(sh, {}, { networkMode,
 			taskRoleArn: 'arn:aws:iam::123456789012:role/task' });
 		const [container, task, keys, , healthy, refused] = text.split('\n');

@@ -99,9 +99,16 @@ export class Rig {
 		this.logs = new logs.CloudWatchLogsClient(this.server.client());
 	}
 
+	// Containers would live on without the server: they go first, whatever the test left.
 	async stop() {
-		await this.server.stop();
-		await this.registry.close();
+		try {
+			const { taskArns } = await this.ecs.send(new ecs.ListTasksCommand({}));
+			await Promise.all(taskArns.map((arn) => this.halt(arn)));
+			await this.clean();
+		} finally {
+			await this.server.stop();
+			await this.registry.close();
+		}
 	}
 
 	image(name = 'busybox') {
@@ -112,12 +119,14 @@ export class Rig {
 	async run(containers, definition = {}, request = {}) {
 		const family = definition.family ?? `t${Math.random().toString(36).slice(2, 10)}`;
 		const { taskDefinition } = await this.ecs.send(new ecs.RegisterTaskDefinitionCommand({
-			family, ...definition,
+			family, executionRoleArn: 'arn:aws:iam::123456789012:role/execution', ...definition,
 			containerDefinitions: containers.map(({ sh, ...c }, i) => ({ name: `c${i}`,
-				image: this.image(), memoryReservation: 16,
+				image: this.image(), memoryReservation: 16, stopTimeout: 2,
 				...(sh !== undefined && { command: ['sh', '-c', sh] }), ...c })) }));
 		const { tasks, failures } = await this.ecs.send(new ecs.RunTaskCommand({
-			taskDefinition: taskDefinition.taskDefinitionArn, ...request }));
+			taskDefinition: taskDefinition.taskDefinitionArn,
+			...(definition.networkMode === 'awsvpc' && { networkConfiguration: {
+				awsvpcConfiguration: { subnets: ['subnet-0a1b2c3d'] } } }), ...request }));
 		if (failures?.length) throw new Error(JSON.stringify(failures));
 		return tasks[0].taskArn;
 	}
@@ -163,8 +172,17 @@ export class Rig {
 		return this.ecs.send(new ecs.StopTaskCommand({ task: arn, reason }));
 	}
 
-	// The lines of a container, all of its stream.
-	async lines(arn, name = 'c0', group = '/mayfly/tasks', stream) {
+	// The lines of a container, all of its stream; none before the first one.
+	async lines(...args) {
+		try {
+			return await this.readLines(...args);
+		} catch (error) {
+			if (error.name !== 'ResourceNotFoundException') throw error;
+			return [];
+		}
+	}
+
+	async readLines(arn, name = 'c0', group = '/mayfly/tasks', stream) {
 		const all = [];
 		let token;
 		for (;;) {
@@ -207,6 +225,9 @@ export class Rig {
 				return false;
 			}
 		});
+		if (/mayfly: bug:|Sanitizer|runtime error:/.test(this.server.log))
+			throw new Error(this.server.log);
+		this.server.log = ''; // it tells of the kill, which is no complaint here
 	}
 
 	// What this server holds in the kernel.

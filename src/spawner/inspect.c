@@ -15,11 +15,12 @@
 
 int inspect_log(const struct place *p, struct answer *a, struct err *e)
 {
-	int fd = openat(p->bundle, "log", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(p->bundle, "log", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fd < 0)
+	/* Core watches it by inotify, for which it must be able to read it. */
+	if (fd < 0 || fchmod(fd, 0644) < 0)
 		return err_sys(e, errno, "opening the log");
-	answer_add(a, fd);
+	answer_add(a, take_fd(&fd));
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 
 #define CONFIG_MAX (2 << 20)
 #define CONSOLE_MS 10000
+#define EXIT_NOT_FOUND 127
 
 /* ---- the watcher ---- */
 
@@ -39,6 +40,15 @@ static void clear(const struct place *p, const char *const names[3])
 		unlinkat(p->bundle, names[i], 0);
 }
 
+/* Without a pid nothing was started: the runtime has said why on stderr, and its own code says less
+ * than the one that shells have for that. */
+static int exit_code(const struct place *p, const char *pid_file, int status)
+{
+	if (faccessat(p->bundle, pid_file, F_OK, 0) < 0)
+		return EXIT_NOT_FOUND;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 _noreturn_ static void watch_runtime(
     const struct place *p, pid_t pid, int tell, const char *const names[3])
 {
@@ -57,9 +67,8 @@ _noreturn_ static void watch_runtime(
 		}
 	}
 	waitpid(pid, &status, 0);
+	n = snprintf(text, sizeof(text), "%d", exit_code(p, names[1], status));
 	clear(p, names);
-	n = snprintf(text, sizeof(text), "%d",
-	    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 	(void)send(tell, text, (size_t)n, MSG_NOSIGNAL);
 	_exit(0);
 }

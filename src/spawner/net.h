@@ -6,7 +6,7 @@
 
 #define NET_API_PORT 9001
 #define NET_ENDPOINT_PORT 4566
-#define NET_METADATA_PORT 80
+#define NET_METADATA_PORT 51679 /* containers ask at 80: metadata.c */
 
 /* "ADDR:PORT" (IPv4, or IPv6 in brackets; port 0: a free one) to a listening socket. */
 int net_listen(const char *where, struct err *e);

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "spawner/containers_int.h"
+#include "spawner/metadata.h"
 #include "spawner/net.h"
 #include "spawner/root.h"
 
@@ -35,6 +36,8 @@ _noreturn_ static void visit(pid_t of, bool make, int out)
 		r = bridge_loopback();
 	if (r == 0)
 		r = net_container(&fds[0], &fds[1]);
+	if (r == 0)
+		r = metadata_redirect();
 	if (r == 0) {
 		fds[2] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 		r = fds[2] < 0 ? -errno : 0;

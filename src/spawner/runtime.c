@@ -40,8 +40,9 @@ const char *runtime_path(const char *name, char out[64])
 _noreturn_ static void run_conmon(
     const struct place *p, const struct container_spec *spec, const char *runtime, int sync)
 {
-	char *envp[] = {
-	    (char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, (char[]){"_OCI_SYNCPIPE=3"}, NULL};
+	/* A socket for the terminal is made where temporary files go. */
+	char tmp[176], *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+			   (char[]){"_OCI_SYNCPIPE=3"}, tmp, NULL};
 	char bundle[160], pid[160], exits[160], log[176], conmon[160];
 	const char *argv[ARGS_MAX] = {"conmon", "--api-version", "1", "-c", p->id, "-u", p->id,
 	    "-n", p->id, "-r", runtime, "-b", bundle, "-p", pid, "--exit-dir", exits,
@@ -51,6 +52,7 @@ _noreturn_ static void run_conmon(
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	place_path(p, "", bundle);
+	snprintf(tmp, sizeof(tmp), "TMPDIR=%s", bundle);
 	place_path(p, "pid", pid);
 	place_path(p, "exit", exits);
 	place_path(p, "conmon.pid", conmon);

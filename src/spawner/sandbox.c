@@ -22,6 +22,7 @@
 #include "spawner/containers_int.h"
 #include "spawner/disk.h"
 #include "spawner/ids.h"
+#include "spawner/metadata.h"
 #include "spawner/net.h"
 #include "spawner/remove.h"
 #include "spawner/root.h"
@@ -122,6 +123,8 @@ _noreturn_ static void run_pause(const struct spawner *s, const struct sandbox_s
 		need(errno ? -1 : 0, "setting up loopback");
 		errno = -net_container(&fds[0], &fds[1]);
 		need(errno ? -1 : 0, "listening");
+		errno = -metadata_redirect();
+		need(errno ? -1 : 0, "leading connections for metadata");
 		fds[2] = openat(proc, "self/ns/net", O_RDONLY | O_CLOEXEC);
 		need(fds[2], "opening the network namespace");
 	}

@@ -24,6 +24,9 @@ int link_join(const struct bridge *b, int host, struct in_addr address);
 /* A pair between us and the namespace, all that belongs to an address included. */
 int link_attach(
     const struct bridge *b, int netns, struct in_addr address, uint8_t ret_mac[6], struct err *e);
+/* Let its end of the pair have packets for 127.0.0.0/8: what published ports answer to our loopback
+ * comes back so. The rules refuse all others. */
+int link_answer_loopback(const struct bridge *b, struct in_addr address);
 int link_detach(const struct bridge *b, struct in_addr address);
 /* Whether a route of the host, but for the default, overlaps: 0, 1, or -errno. */
 int link_clash(struct in_addr subnet, unsigned prefix_len);

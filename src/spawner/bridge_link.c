@@ -213,8 +213,7 @@ static void put_pair(
 	netlink_close(n, info);
 }
 
-/* Answers that published ports give to our loopback come back to 127.0.0.1 on this interface. */
-static void put_route_localnet(struct netlink *n, int index)
+static void put_setting(struct netlink *n, int index, uint16_t which, uint32_t value)
 {
 	struct ifinfomsg head = {.ifi_index = index};
 	size_t spec, family, conf;
@@ -223,13 +222,27 @@ static void put_route_localnet(struct netlink *n, int index)
 	spec = netlink_nest(n, IFLA_AF_SPEC);
 	family = netlink_nest(n, AF_INET);
 	conf = netlink_nest(n, IFLA_INET_CONF);
-	netlink_put_u32(n, IPV4_DEVCONF_ROUTE_LOCALNET, 1);
+	netlink_put_u32(n, which, value);
 	netlink_close(n, conf);
 	netlink_close(n, family);
 	netlink_close(n, spec);
 }
 
-static int make_pair(const struct bridge *b, int fd, int netns, struct in_addr a, bool published)
+int link_answer_loopback(const struct bridge *b, struct in_addr a)
+{
+	struct netlink n;
+	char name[IFNAMSIZ];
+	_cleanup_close_ int fd = netlink_open(NETLINK_ROUTE);
+
+	if (fd < 0)
+		return fd;
+	pair_name(b, a, name);
+	netlink_init(&n);
+	put_setting(&n, index_of(fd, name), IPV4_DEVCONF_ROUTE_LOCALNET, 1);
+	return netlink_talk(fd, &n);
+}
+
+static int make_pair(const struct bridge *b, int fd, int netns, struct in_addr a)
 {
 	struct netlink n;
 	char name[IFNAMSIZ];
@@ -249,8 +262,7 @@ static int make_pair(const struct bridge *b, int fd, int netns, struct in_addr a
 		return r;
 	index = index_of(fd, name);
 	netlink_init(&n);
-	if (published)
-		put_route_localnet(&n, index);
+	put_setting(&n, index, IPV4_DEVCONF_RP_FILTER, 1); /* should our rules be gone */
 	put_neighbour(&n, index, a, inner);
 	put_route(&n, index, a.s_addr, 0, b->address.s_addr);
 	return netlink_talk(fd, &n);
@@ -309,7 +321,7 @@ int link_attach(
 	inside = open_inside(netns);
 	if (inside < 0)
 		return err_sys(e, -inside, "entering the network namespace of a container");
-	r = make_pair(b, here, netns, a, true);
+	r = make_pair(b, here, netns, a);
 	if (r < 0)
 		err_sys(e, -r, "making a pair of interfaces");
 	else if ((r = fill_inside(b, inside, a, true)) < 0)
@@ -330,7 +342,7 @@ int link_join(const struct bridge *b, int host, struct in_addr a)
 	int r = inside < 0 ? inside : netns < 0 ? -errno : no_ipv6();
 
 	if (r == 0)
-		r = make_pair(b, host, netns, a, false);
+		r = make_pair(b, host, netns, a);
 	if (r == 0)
 		r = fill_inside(b, inside, a, false);
 	if (r == 0)

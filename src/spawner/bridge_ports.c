@@ -156,13 +156,18 @@ static int change(const struct bridge *b, bool add, const struct element *all, s
 static void remember(const struct bridge *b, struct in_addr to, const struct bridge_port *p)
 {
 	char name[RECORD_SIZE], value[RECORD_SIZE], address[INET_ADDRSTRLEN];
+	int r;
 
 	inet_ntop(AF_INET, &p->host_address, address, sizeof(address));
 	snprintf(name, sizeof(name), "%s-%s-%u", p->udp ? "udp" : "tcp", address, p->host);
 	inet_ntop(AF_INET, &to, address, sizeof(address));
 	snprintf(value, sizeof(value), "%s:%u", address, p->inside);
-	(void)unlinkat(b->dir, name, 0); /* the map did not have it: a leftover */
-	if (symlinkat(value, b->dir, name) < 0)
+	r = symlinkat(value, b->dir, name);
+	if (r < 0 && errno == EEXIST) { /* the map did not have it: a leftover */
+		(void)unlinkat(b->dir, name, 0);
+		r = symlinkat(value, b->dir, name);
+	}
+	if (r < 0)
 		log_warn("port %s will not outlive a flush of packet filter rules: %s", name,
 		    strerror(errno));
 }
@@ -251,15 +256,19 @@ int bridge_publish(
 	struct element all[BRIDGE_PORTS_MAX];
 	uint16_t chosen[BRIDGE_PORTS_MAX];
 	unsigned tries = 1;
-	int r = -EEXIST;
+	int r;
 
 	if (count > BRIDGE_PORTS_MAX)
 		return err_set(e, E2BIG, "more than %d published ports", BRIDGE_PORTS_MAX);
 	if (!count)
 		return 0;
+	r = link_answer_loopback(b, to);
+	if (r < 0)
+		return err_sys(e, -r, "preparing to publish ports");
 	for (size_t i = 0; i < count; i++)
 		if (!ports[i].host)
 			tries = TRIES_MAX;
+	r = -EEXIST;
 	for (; r == -EEXIST && tries; tries--) {
 		r = bind_all(ports, count, chosen, e);
 		if (r < 0)

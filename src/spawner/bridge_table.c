@@ -126,7 +126,7 @@ int table_make(const struct bridge *b)
 	struct nft t;
 
 	nft_begin(&t, b->table);
-	nft_add_table(&t);
+	nft_add_table(&t, false);
 	add_raw(&t, b);
 	add_publish(&t);
 	add_source(&t, b);

@@ -165,18 +165,34 @@ static void add_crowd(struct nft *t, const struct bridge *b)
 	}
 }
 
-static int make_table(const struct egress *g)
+static int commit_table(const struct egress *g, int fd, bool owned)
 {
 	struct nft t;
 
 	nft_begin(&t, g->bridge.table);
-	nft_add_table(&t);
+	nft_add_table(&t, owned);
 	add_from_boxes(&t, g);
 	add_to_boxes(&t, &g->bridge);
 	add_crowd(&t, &g->bridge);
 	nft_add_chain(&t, "source", "nat", NF_INET_POST_ROUTING, PRIORITY_SNAT);
 	rule_masquerade(&t, "source", &g->bridge);
-	return nft_commit(&t);
+	return nft_commit_by(&t, fd);
+}
+
+static int make_table(struct egress *g)
+{
+	_cleanup_close_ int fd = netlink_open(NETLINK_NETFILTER);
+	int r = fd < 0 ? fd : commit_table(g, fd, true);
+
+	if (r == 0)
+		g->owner = take_fd(&fd);
+	else if (r == -EINVAL || r == -EOPNOTSUPP) { /* before Linux 5.12 */
+		r = commit_table(g, fd, false);
+		if (r == 0)
+			log_warn("on this kernel a flush of all packet filter rules takes away the "
+				 "fences of boxes; restart mayfly after one");
+	}
+	return r;
 }
 
 /* ---- start and end ---- */
@@ -211,6 +227,7 @@ int egress_start(struct egress *g, const char *instance, struct err *e)
 {
 	int r = 0;
 
+	g->owner = -1;
 	bridge_init(&g->bridge, instance, -1);
 	g->bridge.name[2] = 'b'; /* mfb: of boxes */
 	snprintf(g->bridge.table, sizeof(g->bridge.table), "mayfly-%s-boxes", instance);
@@ -234,6 +251,8 @@ void egress_stop(struct egress *g)
 	if (!g->on)
 		return;
 	r = link_remove(&g->bridge);
+	base_closep(&g->owner); /* and its table is gone */
+	g->owner = -1;
 	if (r == 0)
 		r = table_remove(&g->bridge);
 	if (r == 0)

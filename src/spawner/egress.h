@@ -4,6 +4,7 @@
  * boxes from everything but the outside: no address of the host, no private or special one of
  * IPv4, no sibling, no container, no port 25 (as AWS), no more than EGRESS_FLOWS_MAX flows a box;
  * nobody gets in. The spawner makes it at start and removes it at its end; nothing is remembered.
+ * The table is the spawner's as long as it lives: flushing all rules does not open the fences.
  */
 #pragma once
 
@@ -30,6 +31,7 @@ struct egress {
 	unsigned allow_count;
 	bool on;
 	struct bridge bridge;
+	int owner;     /* the socket that owns the table; -1: nobody does */
 	uint32_t last; /* seat that was given last */
 	bool taken[EGRESS_SEATS + 1];
 };

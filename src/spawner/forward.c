@@ -62,7 +62,7 @@ static int guard(void)
 	if (!all)
 		return -errno;
 	nft_begin(&t, TABLE);
-	nft_add_table(&t);
+	nft_add_table(&t, false);
 	nft_add_map(&t, BEFORE, NFT_IFNAME, IFNAMSIZ, 0, 0);
 	nft_elements(&t, BEFORE, true);
 	for (struct if_nameindex *i = all; i->if_index && i - all < NAMES_MAX; i++) {

@@ -29,16 +29,20 @@ void nft_begin(struct nft *t, const char *table)
 	netlink_begin(&t->n, NFNL_MSG_BATCH_BEGIN, 0, &head, sizeof(head));
 }
 
-int nft_commit(struct nft *t)
+int nft_commit_by(struct nft *t, int fd)
 {
 	struct nfgenmsg head = {.res_id = htons(NFNL_SUBSYS_NFTABLES)};
-	_cleanup_close_ int fd = netlink_open(NETLINK_NETFILTER);
 
-	if (fd < 0)
-		return fd;
 	netlink_acknowledge(&t->n); /* older kernels do not acknowledge the end itself */
 	netlink_begin(&t->n, NFNL_MSG_BATCH_END, 0, &head, sizeof(head));
 	return netlink_talk(fd, &t->n);
+}
+
+int nft_commit(struct nft *t)
+{
+	_cleanup_close_ int fd = netlink_open(NETLINK_NETFILTER);
+
+	return fd < 0 ? fd : nft_commit_by(t, fd);
 }
 
 int nft_exists(const char *table)
@@ -57,10 +61,12 @@ int nft_exists(const char *table)
 
 /* ---- what a table consists of ---- */
 
-void nft_add_table(struct nft *t)
+void nft_add_table(struct nft *t, bool owned)
 {
 	message(t, NFT_MSG_NEWTABLE, CREATE);
 	netlink_put_text(&t->n, NFTA_TABLE_NAME, t->table);
+	if (owned)
+		netlink_put_be32(&t->n, NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
 }
 
 void nft_delete_table(struct nft *t)

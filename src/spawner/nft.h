@@ -25,10 +25,13 @@ enum nft_place { PLACE_A = 8, PLACE_B, PLACE_C, PLACE_D };
 
 void nft_begin(struct nft *t, const char *table);
 int nft_commit(struct nft *t);
+int nft_commit_by(struct nft *t, int fd); /* by this NETLINK_NETFILTER socket */
 /* 0 if the table is there, -ENOENT if not. */
 int nft_exists(const char *table);
 
-void nft_add_table(struct nft *t);
+/* owned: only the socket that commits it may change it, a flush of all rules leaves it alone, and
+ * it goes with the socket. Linux 5.12; -EOPNOTSUPP or -EINVAL before. */
+void nft_add_table(struct nft *t, bool owned);
 void nft_delete_table(struct nft *t);
 /* type: "filter", "nat"; NULL: a chain to jump to. */
 void nft_add_chain(struct nft *t, const char *name, const char *type, uint32_t hook, int priority);

@@ -223,12 +223,19 @@ class Out(Egress):
         self.assertEqual(self.ask("tcp", OUTSIDE, TCP), HOST)
         self.assertEqual(self.ask("tcp", OUTSIDE, TCP, function="flooder"), "TIMEOUT")
 
+    def test_flush(self):
+        """Who flushes all rules of the host does not open the fences."""
+        sh("nft", "flush", "ruleset")
+        self.assertEqual(self.ask("tcp", OUTSIDE, TCP), HOST)
+        self.assertEqual(self.ask("tcp", LAN, TCP), "EHOSTUNREACH")
+
     def test_life(self):
         """Killed and started again, it is as before; stopped, nothing is left."""
         with fault.Server(*self.options) as server:
             server.create("box", BOX, timeout=20)
             event = {"do": "tcp", "with": [OUTSIDE, TCP]}
             self.assertEqual(server.invoke("box", event).value, HOST)
+            server.settle()
             server.kill_spawner()
             server.start()
             self.assertEqual(server.invoke("box", event).value, HOST)

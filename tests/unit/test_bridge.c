@@ -437,6 +437,7 @@ static void test_forged(void **state)
 {
 	struct rig *g = *state;
 	struct container one, two;
+	struct bridge_port p = {.host = 8080, .inside = 80};
 	char gateway[INET_ADDRSTRLEN], flush[256];
 	int host = server(home, SOCK_DGRAM, "0.0.0.0", 99), in_two, out;
 
@@ -470,11 +471,18 @@ static void test_forged(void **state)
 	assert_false(came(out));
 	forge(&one, one.address, OUTSIDE);
 	assert_true(came(out));
-	/* Without the rules loopback would be open: the test sees what they prevent. */
+	/* Without the rules routing holds, until a published port opens loopback to answers: the
+	 * test sees what they prevent. */
 	snprintf(flush, sizeof(flush), "nft flush chain inet %s raw", g->b.table);
 	run_in(home, flush);
 	forge(&one, one.address, "127.0.0.1");
+	forge(&one, two.address, gateway);
+	forge(&one, OUTSIDE, gateway);
+	assert_false(came(host));
+	assert_int_equal(publish(g, &one, &p, 1), 0);
+	forge(&one, one.address, "127.0.0.1");
 	assert_true(came(host));
+	close(p.reserved);
 	detach(g, &one);
 	detach(g, &two);
 	close(host);

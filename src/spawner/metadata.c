@@ -31,7 +31,7 @@ int metadata_redirect(void)
 	if (nft_exists(TABLE) == 0)
 		return 0; /* a former life of core's had it made */
 	nft_begin(&t, TABLE);
-	nft_add_table(&t);
+	nft_add_table(&t, false);
 	nft_add_chain(&t, CHAIN, "nat", NF_INET_LOCAL_OUT, PRIORITY_DNAT);
 	nft_rule(&t, CHAIN);
 	nft_meta(&t, NFT_META_NFPROTO, PLACE_A);

@@ -147,6 +147,8 @@ static void take_rows(struct queue *q, const struct store_message *rows, size_t 
 {
 	for (size_t i = 0; i < count; i++)
 		take_row(q, &rows[i]);
+	if (!backlog_resumes(q))
+		q->resume_seq = 0;
 	if (!count) {
 		q->backlog = false;
 		q->on_disk = 0;
@@ -183,10 +185,17 @@ static void on_read(void *ctx, int result, const struct store_message *rows, siz
 	queue_unref(q);
 }
 
+bool backlog_resumes(const struct queue *q)
+{
+	return q->backlog && q->cursor_seq < q->resume_seq;
+}
+
 static bool needs_more(const struct queue *q)
 {
 	size_t low = q->all->window / 4;
 
+	if (backlog_resumes(q))
+		return true;
 	if (!q->settings.fifo)
 		return q->available <= low && waiting(q) < q->all->window;
 	if (waiting(q) <= low)

@@ -120,6 +120,9 @@ struct queue {
 	size_t load_count;
 	unsigned read_epoch;
 	uint64_t cursor_order, cursor_seq;
+	/* FIFO, after a restart: the last one in flight. Nothing is given out before the cursor has
+	 * passed it, as its group is not known to be held. 0: none. */
+	uint64_t resume_seq;
 	uint64_t top_order, top_seq; /* highest id that has been ready */
 	int64_t on_disk;             /* how many, roughly */
 
@@ -139,7 +142,8 @@ struct queues {
 	struct loop *loop;
 	struct store *store;
 	struct map by_arn;
-	uint64_t seq; /* the last one given */
+	uint64_t seq;       /* the last one given */
+	uint64_t seq_limit; /* beyond this one none is given before that is on disk; 0: none was */
 	size_t content_bytes, content_max;
 	size_t window;    /* messages in memory before the rest stays on disk */
 	int64_t dedup_ms; /* how long duplicates are recognised */
@@ -211,9 +215,10 @@ void attempts_drop(struct queue *q);
 
 /* ---- backlog.c ---- */
 
-void backlog_admit(struct message *m); /* it is on disk now */
-void backlog_more(struct queue *q);    /* read on if few messages are left */
-void backlog_load(struct queue *q);    /* read the bodies of those that come next */
+bool backlog_resumes(const struct queue *q); /* nothing is to be given out yet */
+void backlog_admit(struct message *m);       /* it is on disk now */
+void backlog_more(struct queue *q);          /* read on if few messages are left */
+void backlog_load(struct queue *q);          /* read the bodies of those that come next */
 /* A message above the cursor, or not in memory, may be on disk again: look from there. */
 void backlog_rewind(struct queue *q, uint64_t order, uint64_t seq);
 

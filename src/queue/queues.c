@@ -13,6 +13,8 @@
 
 #define SPACE "queues"
 #define TRASH "queue-trash"
+#define NUMBERS "queue-numbers" /* one row, "limit" */
+#define NUMBERS_STEP (1ull << 30)
 #define RECORD "1"
 #define WINDOW 10000
 #define CONTENT_MAX ((size_t)64 * 1024 * 1024)
@@ -148,11 +150,53 @@ void queues_each(struct queues *all, struct str account, struct str region, stru
 			return;
 }
 
+/* ---- numbers of messages ---- */
+
+struct numbers {
+	struct store_write write;
+};
+
+static void on_reserved(struct store_write *w, int result)
+{
+	if (result < 0)
+		log_warn("numbers of messages cannot be reserved: %s", strerror(-result));
+	free(container_of(w, struct numbers, write));
+}
+
+/* The next life begins there: no number is given twice, whatever becomes of the clock. Writes are
+ * applied in their order, so this one is on disk before those that need it. */
+static void reserve(struct queues *all, uint64_t limit)
+{
+	struct numbers *n = xcalloc(1, sizeof(*n));
+	char text[24];
+
+	all->seq_limit = limit;
+	snprintf(text, sizeof(text), "%" PRIu64, limit);
+	store_write_init(&n->write, on_reserved);
+	store_put(&n->write, NUMBERS, STR("limit"), str_from(text), STORE_ANY);
+	store_commit(all->store, &n->write);
+}
+
+static int load_numbers(void *ctx, struct str key, struct str value, int64_t version)
+{
+	struct queues *all = ctx;
+	int64_t limit = 0;
+
+	(void)key;
+	(void)version;
+	if (!str_to_int64(value, 0, INT64_MAX, &limit))
+		return -EBADMSG;
+	all->seq = (uint64_t)limit;
+	return 0;
+}
+
 uint64_t queues_next_seq(struct queues *all)
 {
 	uint64_t now = (uint64_t)time_wall_us() << 4;
 
 	all->seq = now > all->seq ? now : all->seq + 1;
+	if (all->seq >= all->seq_limit)
+		reserve(all, all->seq + NUMBERS_STEP);
 	return all->seq;
 }
 
@@ -236,6 +280,7 @@ static void drop_messages(struct queue *q)
 	}
 	q->backlog = false;
 	q->on_disk = 0;
+	q->resume_seq = 0;
 	q->top_order = q->top_seq = 0;
 }
 
@@ -625,10 +670,12 @@ static int load_messages(struct queue *q, struct err *e)
 
 	if (count < 0)
 		return err_set(e, EIO, "counting the messages of %s", q->arn);
-	n = store_queue_last(q->all->store, q->store_name, last, sizeof(last));
-	/* A clock that went back must not put new messages of a group before old ones. */
-	if (n > 0 && id_decode((struct str){last, (size_t)n}, &order, &seq) && seq > q->all->seq)
-		q->all->seq = seq;
+	if (q->settings.fifo) {
+		n = store_queue_last_tried(
+		    q->all->store, q->store_name, time_wall_ms(), last, sizeof(last));
+		if (n > 0 && id_decode((struct str){last, (size_t)n}, &order, &seq))
+			q->resume_seq = seq;
+	}
 	if (count > 0) {
 		q->backlog = true;
 		q->on_disk = count;
@@ -644,6 +691,8 @@ static int load_all(struct queues *all, struct err *e)
 
 	if (r == 0)
 		r = store_scan(all->store, TRASH, STR_NULL, load_trash, all, e);
+	if (r == 0)
+		r = store_scan(all->store, NUMBERS, STR_NULL, load_numbers, all, e);
 	if (r == 0)
 		r = moves_load(all, e);
 	map_for_each (&all->by_arn, entry) {
@@ -684,6 +733,8 @@ void queues_stop(struct queues *all)
 		loop_task_cancel(&q->dispatch);
 	}
 	saving_stop(all);
+	if (all->seq_limit)
+		reserve(all, all->seq);
 	all->stopping = true;
 }
 

@@ -32,6 +32,8 @@ struct message *queue_pick(struct queue *q)
 {
 	int64_t now_ms = time_wall_ms();
 
+	if (backlog_resumes(q))
+		return NULL;
 	while (!list_empty(&q->ready_groups)) {
 		struct group *g = list_first(&q->ready_groups, struct group, node);
 		struct message *m = list_first(&g->waiting, struct message, node);

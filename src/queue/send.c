@@ -138,18 +138,25 @@ static struct dedup *dedup_stage(struct queue *q, struct str key, const char *id
 	return d;
 }
 
-/* Start-up: rows may have come in the order of other clocks, so they are not sorted by time. */
+/* Start-up: rows may have come in the order of other clocks, so they are not sorted by time; of two
+ * with one key the later is meant. */
 static int load_row(void *ctx, struct str row, struct str body)
 {
 	struct queue *q = ctx;
 	uint64_t expires_ms, seq;
 	char id[37] = "";
+	struct dedup *known;
 
-	if (!id_decode(row, &expires_ms, &seq) || body.len <= ROW_ID_LEN)
+	if (!id_decode(row, &expires_ms, &seq) || body.len <= ROW_ID_LEN ||
+	    (int64_t)expires_ms <= time_wall_ms())
 		return 0;
 	memcpy(id, body.ptr, ROW_ID_LEN);
-	if ((int64_t)expires_ms > time_wall_ms() && !map_get(&q->dedups, str_sub(body, ROW_ID_LEN)))
-		dedup_add(q, str_sub(body, ROW_ID_LEN), id, seq, (int64_t)expires_ms);
+	known = map_get(&q->dedups, str_sub(body, ROW_ID_LEN));
+	if (known && known->seq > seq)
+		return 0;
+	if (known)
+		dedup_free(q, known);
+	dedup_add(q, str_sub(body, ROW_ID_LEN), id, seq, (int64_t)expires_ms);
 	return 0;
 }
 

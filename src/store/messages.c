@@ -148,10 +148,11 @@ void store_receive_ids(struct store *s, const char *queue, const void *ids, size
 	start(s, queue, q);
 }
 
-ssize_t store_queue_last(struct store *s, const char *queue, void *id, size_t size)
+ssize_t store_queue_last_tried(
+    struct store *s, const char *queue, int64_t due_ms, void *id, size_t size)
 {
-	static const char text[] =
-	    "SELECT id FROM messages WHERE queue = ?1 ORDER BY id DESC LIMIT 1";
+	static const char text[] = "SELECT id FROM messages WHERE queue = ?1 AND attempts > 0 AND "
+				   "due_ms > ?2 ORDER BY id DESC LIMIT 1";
 	sqlite3_stmt *st = NULL;
 	ssize_t len = -EIO;
 	int r;
@@ -160,6 +161,7 @@ ssize_t store_queue_last(struct store *s, const char *queue, void *id, size_t si
 	r = sqlite3_prepare_v2(s->reader, text, -1, &st, NULL);
 	if (r == SQLITE_OK) {
 		sqlite3_bind_text(st, 1, queue, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(st, 2, due_ms);
 		r = sqlite3_step(st);
 	}
 	if (r == SQLITE_DONE)

@@ -21,6 +21,7 @@ static const char schema[] =
     " queue TEXT NOT NULL, id BLOB NOT NULL, body BLOB NOT NULL, due_ms INTEGER NOT NULL,"
     " sent_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, UNIQUE (queue, id)) STRICT;"
     "CREATE INDEX IF NOT EXISTS messages_due ON messages (queue, due_ms);"
+    "CREATE INDEX IF NOT EXISTS messages_tried ON messages (queue, id, due_ms) WHERE attempts > 0;"
     "CREATE TABLE IF NOT EXISTS files (id INTEGER PRIMARY KEY, refs INTEGER NOT NULL) STRICT;"
     "PRAGMA user_version = 1;";
 

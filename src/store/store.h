@@ -108,9 +108,10 @@ void store_receive_ids(struct store *s, const char *queue, const void *ids, size
  * else stops and is returned. */
 int store_queue_each(struct store *s, const char *queue,
     int (*fn)(void *ctx, struct str id, struct str body), void *ctx, struct err *e);
-/* The highest id in a queue, at most size bytes; returns its length, 0 when the queue is empty, or
- * -errno. Blocking: start-up. */
-ssize_t store_queue_last(struct store *s, const char *queue, void *id, size_t size);
+/* The highest id of those in a queue that store_requeue() gave attempts and a time above due_ms, at
+ * most size bytes; returns its length, 0 when there is none, or -errno. Blocking: start-up. */
+ssize_t store_queue_last_tried(
+    struct store *s, const char *queue, int64_t due_ms, void *id, size_t size);
 /* Number of messages in a queue. Blocking: start-up and tests. */
 int64_t store_queue_length(struct store *s, const char *queue);
 

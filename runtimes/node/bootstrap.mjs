@@ -215,7 +215,7 @@ function becomeFunction({ env, cwd }) {
 	installStreaming();
 }
 
-// What is slow the first time is done before there is a function: both module loaders,
+// In the pool: what is slow the first time is done before there is a function: both module loaders,
 // the way of an event through this file, formatting.
 async function warmUp() {
 	const folder = new URL('warm', import.meta.url).pathname;
@@ -231,7 +231,8 @@ async function warmUp() {
 }
 
 async function main() {
-	await warmUp();
+	// Started with a function's variables: somebody waits for it, and needs less than all of that.
+	if (!process.env.AWS_LAMBDA_FUNCTION_NAME) await warmUp();
 	channel.send(channel.WARM, 0, '', '', '');
 	const frame = channel.next();
 	if (frame.kind !== channel.INIT) throw new Error(`broken channel: kind ${frame.kind} before init`);

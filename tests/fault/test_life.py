@@ -6,6 +6,8 @@ import math
 import os
 import re
 import socket
+import subprocess
+import sys
 import time
 
 import fault
@@ -457,26 +459,31 @@ def handler(event, context):
 class Limits(Case):
     def test_cpu_share(self):
         """CPU time that a busy loop gets in a second of wall time: memory / 1,769 MB."""
-        code = {"index.py": '''
+        busy = '''
 import time
 def handler(event, context):
     wall, cpu = time.monotonic(), time.process_time()
     while time.monotonic() - wall < 1.5:
         pass
     return (time.process_time() - cpu) / (time.monotonic() - wall)
-'''}
+'''
+        code = {"index.py": busy}
+        outside = [sys.executable, "-c", busy + "print(handler(0, 0))"]
         for memory, share in ((128, 128 / 1769), (512, 512 / 1769), (1769, 1.0)):
             self.server.create(f"cpu{memory}", code, memory=memory, timeout=10)
             self.server.invoke(f"cpu{memory}")
-            off, most = 0.04 if share < 1 else 0.15, 0
-            # Never more; less only because the machine has other work, which passes.
+            off, least = 0.04 if share < 1 else 0.15, 1
+            # Never more; less only because the machine has other work, from which a process
+            # outside suffers as well.
             for _ in range(8):
-                got = self.server.invoke(f"cpu{memory}").value
+                with subprocess.Popen(outside, stdout=subprocess.PIPE) as peer:
+                    got = self.server.invoke(f"cpu{memory}").value
+                    possible = float(peer.stdout.read())
                 self.assertLess(got, share + off, memory)
-                most = max(most, got)
-                if most > share - off:
+                least = min(least, min(share, possible) - off - got)
+                if least < 0:
                     break
-            self.assertGreater(most, share - off, memory)
+            self.assertLess(least, 0, memory)
 
     def test_tmp(self):
         code = {"index.py": '''
@@ -566,8 +573,10 @@ def handler(event, context):
 class Figures(Case):
     """REPORT is true: compared with what the function and its caller measured."""
 
-    def test_duration(self):
-        self.server.create("nap", {"index.py": '''
+    def nap(self, name):
+        """Invokes a function that knows how long it ran. By how much, in ms, what is reported exceeds
+        that at most: for the runs, and for the init."""
+        self.server.create(name, {"index.py": '''
 import time
 start = time.monotonic()
 time.sleep(0.3)
@@ -577,19 +586,19 @@ def handler(event, context):
     time.sleep(event / 1000)
     return [(time.monotonic() - start) * 1000, init]
 '''}, memory=1769)
-        cold = True
+        cold, over, init_over = True, 0, 0
         for ms in (120, 0, 37, 400):
             start = time.monotonic()
-            answer = self.server.invoke("nap", ms)
+            answer = self.server.invoke(name, ms)
             outside = (time.monotonic() - start) * 1000
             (inside, own), report = answer.value, answer.report()
             self.assertLessEqual(inside, report["Duration"] + 0.01)
-            self.assertLess(report["Duration"], inside + 15 * fault.SLOW)
+            over = max(over, report["Duration"] - inside)
             init = report.get("Init Duration", 0)
             self.assertLess(report["Duration"] + init, outside + 0.01)
             if cold:
-                # The interpreter's own start may be in it, when none was waiting.
-                self.assertTrue(own <= init < own + 150 * fault.SLOW, (own, init))
+                self.assertLessEqual(own, init)
+                init_over = init - own
             else:
                 self.assertEqual(init, 0)
             # Two roundings to hundredths may cross a millisecond.
@@ -597,6 +606,17 @@ def handler(event, context):
                 abs(report["Billed Duration"] - math.ceil(report["Duration"] + init)), 1)
             self.assertGreaterEqual(report["Billed Duration"] + 0.011, report["Duration"] + init)
             cold = False
+        return over, init_over
+
+    def test_duration(self):
+        # Never less than what ran. More only because the machine has other work, which passes; the
+        # interpreter's own start may be in an init, when none was waiting.
+        tries = []
+        while len(tries) < 8:
+            tries.append(self.nap(f"nap{len(tries)}"))
+            if min(t[0] for t in tries) < 15 and min(t[1] for t in tries) < 150:
+                return
+        self.fail(tries)
 
     def test_memory(self):
         self.server.create("big", {"index.py": '''

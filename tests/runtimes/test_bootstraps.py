@@ -38,7 +38,7 @@ class Frame:
 class Box:
     """A bootstrap as a child process, and core's end of its channel."""
 
-    def __init__(self, command, folder, handler, env):
+    def __init__(self, command, folder, handler, env, begin_as=None):
         self.folder, self.handler = folder, handler
         self.env = {
             "PATH": "/usr/bin:/bin",
@@ -59,7 +59,7 @@ class Box:
         self.process = subprocess.Popen(
             ["/bin/bash", "-c", f'exec "$@" 3<&{fd} 4>&{fd} {fd}<&-', "bash", *command],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, pass_fds=[fd],
-            env={"PATH": os.environ["PATH"], "OLD": "must go"},
+            env={"PATH": os.environ["PATH"], "OLD": "must go", **(begin_as or {})},
         )
         os.close(fd)
         box.close()
@@ -190,6 +190,14 @@ class Node(Case):
 
     def js(self, body, **env):
         return self.ready("index.handler", {"index.js": body}, **env)
+
+    def test_warms_up_only_in_the_pool(self):
+        self.files({"index.js": "exports.handler = async () => Object.keys(require.cache).length;"})
+        for begin_as, files in ({}, 2), ({"AWS_LAMBDA_FUNCTION_NAME": "f"}, 1):
+            box = Box(self.command, self.folder, "index.handler", {}, begin_as)
+            self.addCleanup(box.close)
+            self.assertEqual(box.start().kind, READY)
+            self.assertEqual(self.value(box.invoke()), files)
 
     def test_styles(self):
         box = self.ready(

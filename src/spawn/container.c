@@ -32,6 +32,7 @@ struct kept {
 	struct container_facts facts;
 	struct loop_io process; /* fd -1: it has ended */
 	int exit_dir, oom;
+	bool removing; /* its conmon may be killed for that */
 };
 
 struct exec {
@@ -156,6 +157,16 @@ static bool read_oom(const struct kept *k)
 static struct request *add_request(struct containers *c, uint32_t kind, const char *id, void *ctx);
 static void pump(struct containers *c);
 
+/* Nobody would tell of its end: it ends now. */
+static void kill_unwatched(struct containers *c, const struct kept *k)
+{
+	struct request *q = add_request(c, WIRE_CONTAINER_SIGNAL, k->facts.id, NULL);
+
+	log_error("conmon of container %s was killed; so is the container", k->facts.id);
+	q->msg.container.signal = SIGKILL;
+	pump(c);
+}
+
 static void on_conmon_end(struct loop_io *io, uint32_t events _unused_)
 {
 	struct kept *k = container_of(io, struct kept, process);
@@ -166,14 +177,10 @@ static void on_conmon_end(struct loop_io *io, uint32_t events _unused_)
 	base_closep(&io->fd);
 	io->fd = -1;
 	if (read_exit(k) < 0) {
-		struct request *q = add_request(c, WIRE_CONTAINER_SIGNAL, k->facts.id, NULL);
-
-		/* Nobody would tell of its end: it ends now. */
-		log_error("conmon of container %s was killed; so is the container", k->facts.id);
-		q->msg.container.signal = SIGKILL;
 		k->facts.exit_code = 128 + SIGKILL;
 		k->facts.finished_ms = time_wall_ms();
-		pump(c);
+		if (!k->removing)
+			kill_unwatched(c, k);
 	}
 	k->facts.oom_killed = read_oom(k);
 	k->facts.state = CONTAINER_EXITED;
@@ -267,6 +274,11 @@ void spawn_sandbox_remove(struct spawn *s, const char *id, container_done *done,
 
 	set_ids(q, id, "");
 	q->done.plain = done;
+	map_for_each (&s->containers->kept, entry) {
+		struct kept *k = entry->value;
+
+		k->removing |= strcmp(k->facts.sandbox, id) == 0;
+	}
 	pump(s->containers);
 }
 
@@ -315,6 +327,10 @@ void spawn_container_signal(
 
 void spawn_container_remove(struct spawn *s, const char *id, container_done *done, void *ctx)
 {
+	struct kept *k = find_kept(s->containers, id);
+
+	if (k)
+		k->removing = true;
 	plain(s, WIRE_CONTAINER_REMOVE, id, 0, done, ctx);
 }
 

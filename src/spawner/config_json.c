@@ -346,6 +346,12 @@ ssize_t config_json_exec(
 
 	json_open(&j, NULL, '{');
 	json_bool(&j, "terminal", x->terminal);
+	if (x->rows) {
+		json_open(&j, "consoleSize", '{');
+		json_uint(&j, "height", x->rows);
+		json_uint(&j, "width", x->columns);
+		json_close(&j, '}');
+	}
 	put_user(&j, s);
 	json_texts(&j, "args", x->args, x->arg_count);
 	put_env(&j, x->env ? x->env : s->env, x->env ? x->env_count : s->env_count);

@@ -91,13 +91,12 @@ _noreturn_ static void run_runtime(const char *runtime, const char *const *argv,
 static int start_watched(const struct place *p, const char *runtime, const char *const *argv,
     const int io[3], int tell, const char *const names[3])
 {
-	pid_t watcher = fork();
+	pid_t watcher = task_group_fork(&p->s->task_groups, NULL, 0);
 
 	if (watcher == 0) {
 		pid_t pid;
 
 		setsid();
-		task_group_keep(&p->s->task_groups, NULL);
 		pid = fork();
 		if (pid == 0)
 			run_runtime(runtime, argv, io);

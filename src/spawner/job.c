@@ -41,6 +41,7 @@ _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	confine_signals();
+	close(s->data); /* with its lock: the next spawner need not wait for our end */
 	switch (t->kind) {
 	case JOB_DISK:
 		mount = disk_make(s->images, t->mb, &e);

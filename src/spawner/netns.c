@@ -102,15 +102,14 @@ static int open_bridge(const struct spawner *s, struct bridge *b, struct err *e)
 
 /* The sockets that keep others from the ports live in a process of their own: neither core nor we
  * are there all the time. */
-_noreturn_ static void run_holder(
-    const struct place *p, const struct bridge_port *ports, size_t count, const int ends[2])
+_noreturn_ static void run_holder(const struct bridge_port *ports, size_t count, const int ends[2])
 {
 	static char name[] = "mayfly-pause";
 	char *argv[] = {name, NULL}, *envp[] = {NULL}, byte;
 
 	close(ends[1]);
 	/* Only when it is written down that we are there. */
-	if (read(ends[0], &byte, 1) != 1 || task_group_keep(&p->s->task_groups, NULL) < 0)
+	if (read(ends[0], &byte, 1) != 1)
 		_exit(1);
 	setsid();
 	for (size_t i = 0; i < count; i++)
@@ -127,9 +126,9 @@ static int hold_ports(const struct place *p, const struct bridge_port *ports, si
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
-	pid = fork();
+	pid = task_group_fork(&p->s->task_groups, NULL, 0);
 	if (pid == 0)
-		run_holder(p, ports, count, ends);
+		run_holder(ports, count, ends);
 	r = pid < 0 ? -errno : process_note(p->bundle, "ports", pid);
 	if (r == 0 && write(ends[1], "", 1) != 1)
 		r = -EIO;

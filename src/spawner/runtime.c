@@ -63,7 +63,7 @@ _noreturn_ static void run_conmon(
 		argv[n++] = "-t";
 	if (spec->open_stdin)
 		argv[n++] = "-i";
-	if (task_group_keep(&p->s->task_groups, p->id) < 0 || chdir(bundle) < 0)
+	if (chdir(bundle) < 0)
 		_exit(126);
 	setsid();
 	sync = fcntl(sync, F_DUPFD_CLOEXEC, 16);
@@ -113,7 +113,7 @@ int runtime_create(const struct place *p, const struct container_spec *spec, str
 		return err_sys(e, errno, "making a pipe");
 	in = ends[0];
 	out = ends[1];
-	pid = fork();
+	pid = task_group_fork(&p->s->task_groups, p->id, 0);
 	if (pid == 0)
 		run_conmon(p, spec, runtime, out);
 	if (pid < 0)
@@ -124,9 +124,9 @@ int runtime_create(const struct place *p, const struct container_spec *spec, str
 	if (r < 0)
 		return err_set(e, ETIMEDOUT, "%s did not create the container within %d s",
 		    spec->runtime, CREATE_MS / 1000);
-	if (faccessat(p->bundle, "pid", F_OK, 0) == 0 && strstr(words, "\"pid\": -1") == NULL)
+	waitpid(pid, &status, 0); /* it forks, and writes down who it was last */
+	if (faccessat(p->bundle, "pid", F_OK, 0) == 0 && strstr(words, ": -1") == NULL)
 		return 0;
-	waitpid(pid, &status, WNOHANG);
 	if (!words[0] && WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return err_set(e, ENOENT, "conmon is missing; install it");
 	return err_set(e, EIO, "%s", words[0] ? words : "conmon ended without a word");

@@ -113,8 +113,6 @@ _noreturn_ static void run_pause(const struct spawner *s, const struct sandbox_s
 	struct pause_news news = {0};
 
 	need(null < 0 ? null : proc, "opening /dev/null and /proc");
-	errno = -task_group_keep(&s->task_groups, NULL);
-	need(errno ? -1 : 0, "entering a cgroup");
 	make_root(disk);
 	enter_user();
 	need(unshare(namespaces_of(spec)), "making namespaces");
@@ -183,14 +181,13 @@ static int attend(int sock, pid_t pid, struct pause_news *news, struct netns *ne
 static int start_pause(const struct place *p, const struct sandbox_spec *spec, int disk,
     struct netns *net, struct err *e)
 {
-	struct clone_args args = {.flags = CLONE_NEWNS, .exit_signal = SIGCHLD};
 	struct pause_news news;
 	int ends[2], r;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return err_sys(e, errno, "making a socket pair");
-	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	pid = task_group_fork(&p->s->task_groups, NULL, CLONE_NEWNS);
 	if (pid == 0) {
 		out = ends[1];
 		run_pause(p->s, spec, disk);

@@ -3,8 +3,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "spawner/cgroup.h"
@@ -98,28 +101,51 @@ int task_group_make(const struct task_groups *g, const struct sandbox_spec *s, s
 	return 0;
 }
 
-static int join(int top, const char *group)
+static int open_keepers(const struct task_groups *g, const char *container)
 {
-	int r = cgroup_make_dir(top, group);
+	_cleanup_close_ int top = -1;
+	const char *name = container && g->unified ? container : "keepers";
+	int fd;
 
-	return r < 0 ? r : cgroup_write(top, group, "cgroup.procs", "0");
+	if (!g->v2 && !g->unified)
+		return -1;
+	top = open_top(g, NULL);
+	if (top < 0 || cgroup_make_dir(top, name) < 0)
+		return -1;
+	fd = openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd;
 }
 
-int task_group_keep(const struct task_groups *g, const char *container)
+/* By "tasks", for this one thread: "cgroup.procs" waits until the whole system has passed a quiet
+ * state, which takes milliseconds. */
+static void join_v1(const struct task_groups *g)
 {
-	int r = 0;
-
-	for (size_t i = 0; i < (g->v2 ? 1 : ARRAY_SIZE(limiting)) && r == 0; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(limiting); i++) {
 		_cleanup_close_ int top = open_top(g, limiting[i]);
 
-		r = top < 0 ? top : join(top, "keepers");
+		if (top < 0 || cgroup_make_dir(top, "keepers") < 0 ||
+		    cgroup_write(top, "keepers", "tasks", "0") < 0)
+			_exit(126);
 	}
-	if (r == 0 && g->unified) {
-		_cleanup_close_ int top = open_top(g, NULL);
+}
 
-		r = top < 0 ? top : join(top, container ? container : "keepers");
+pid_t task_group_fork(
+    const struct task_groups *g, const char *container, unsigned long long namespaces)
+{
+	_cleanup_close_ int into = open_keepers(g, container);
+	struct clone_args args = {.flags = namespaces, .exit_signal = SIGCHLD};
+	pid_t pid;
+
+	if (into < 0 && (g->v2 || g->unified))
+		return -1;
+	if (into >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)into;
 	}
-	return r;
+	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0 && !g->v2)
+		join_v1(g);
+	return pid;
 }
 
 static void name_of(const char *sandbox, const char *container, char out[80])

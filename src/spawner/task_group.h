@@ -21,8 +21,9 @@ struct task_groups {
 
 /* The group of a sandbox with its limits. */
 int task_group_make(const struct task_groups *g, const struct sandbox_spec *s, struct err *e);
-/* This process becomes a keeper; and, with a container, joins the group that kills it. */
-int task_group_keep(const struct task_groups *g, const char *container);
+/* Fork: the child is a keeper and, with a container, in the group that kills that. As fork(2). */
+pid_t task_group_fork(
+    const struct task_groups *g, const char *container, unsigned long long namespaces);
 /* SIGKILL what is in a container's group; conmon too, where that is in it. */
 void task_group_kill(const struct task_groups *g, const char *sandbox, const char *container);
 /* Kill and remove: a container's groups, or with NULL the sandbox's. Nothing there is no error. */

@@ -77,6 +77,7 @@ class Mayfly:
             fail("core did not start")
         self.core_pid = int(line[2])
         self.core = socket.create_connection(("127.0.0.1", self.port))
+        self.core.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.core.makefile("r")
         self.found = []
         while True:

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,12 +35,12 @@ struct command {
 
 static void say(json_t *j)
 {
+	_cleanup_buf_ struct buf b = BUF_INIT;
 	char *text = json_dumps(j, JSON_COMPACT);
 
-	if (client >= 0) {
-		(void)fd_write_full(client, text, strlen(text));
-		(void)fd_write_full(client, "\n", 1);
-	}
+	buf_printf(&b, "%s\n", text);
+	if (client >= 0)
+		(void)fd_write_full(client, buf_data(&b), buf_len(&b));
 	free(text);
 	json_decref(j);
 }
@@ -497,6 +498,7 @@ static void on_listener(struct loop_io *io, uint32_t events _unused_)
 	static bool started;
 
 	client = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC);
+	setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	if (client < 0)
 		return;
 	line_len = 0;

@@ -212,6 +212,7 @@ static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl
 static void set_options(struct exchange *x, const char *url, struct curl_slist *headers)
 {
 	CURL *c = x->curl;
+	char range[32];
 
 	curl_easy_setopt(c, CURLOPT_URL, url);
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
@@ -231,10 +232,9 @@ static void set_options(struct exchange *x, const char *url, struct curl_slist *
 	curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
 	curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
 	curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);
-	if (x->put && x->skip)
-		curl_easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)x->skip);
-	else
-		curl_easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)0);
+	/* Not RESUME_FROM: that fails where a server sends all again, which is as good. */
+	snprintf(range, sizeof(range), "%" PRIu64 "-", x->skip);
+	curl_easy_setopt(c, CURLOPT_RANGE, x->put && x->skip ? range : NULL);
 }
 
 /* GET once. curl's verdict; x->status says the rest. */

@@ -1,0 +1,413 @@
+// Images: pulled from registries, honest and other, loaded from archives, named and removed.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { lstat, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { makeImage, run, startRegistry } from './oci.mjs';
+import { startServer } from './server.mjs';
+
+const command = process.env.MAYFLY ?? fileURLToPath(new URL('../../build/mayfly', import.meta.url));
+const sha256 = (data) => `sha256:${createHash('sha256').update(data).digest('hex')}`;
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const base = 1900200000; // of the users inside of containers
+
+let server, registry, small;
+const removals = [];
+
+before(async () => {
+	server = await startServer(['--dev']);
+	registry = await startRegistry();
+	small = await makeImage([{ 'bin/app': { data: 'app', mode: 0o755 }, 'etc/passwd': 'root:x:0:0' }, { 'etc/.wh.passwd': '', 'new/.wh..wh..opq': '', 'new/file': 'x' }],
+		{ Cmd: ['/bin/app'] });
+});
+after(async () => {
+	await registry?.stop();
+	await server?.stop();
+	await small?.remove();
+	for (const remove of removals) await remove();
+});
+
+// The command line, with what it printed.
+async function mayfly(...args) {
+	const child = spawn(command, args, { env: { ...server.environment(), AWS_ENDPOINT_URL: server.url }, stdio: ['ignore', 'pipe', 'pipe'] });
+	let out = '', err = '';
+	child.stdout.on('data', (d) => (out += d));
+	child.stderr.on('data', (d) => (err += d));
+	const code = await new Promise((resolve) => child.once('close', resolve));
+	return { code, out, err };
+}
+
+async function pull(name, policy = 'always', auth) {
+	const answer = await fetch(`${server.url}/_mayfly/images/pull?policy=${policy}&name=${encodeURIComponent(name)}`,
+		{ method: 'POST', body: auth ? JSON.stringify(auth) : undefined });
+	const lines = (await answer.text()).trim().split('\n').map((line) => JSON.parse(line));
+	return lines.at(-1);
+}
+
+const list = async () => (await (await fetch(`${server.url}/_mayfly/images`)).json()).images;
+const layers = async () => (await readdir(join(server.data, 'layers'))).filter((n) => !n.startsWith('.'));
+const remove = (name) => fetch(`${server.url}/_mayfly/images?name=${encodeURIComponent(name)}`, { method: 'DELETE' });
+
+async function until(check, what, ms = 15_000) {
+	for (const end = Date.now() + ms; Date.now() < end; await sleep(100)) if (await check()) return;
+	throw new Error(`not within ${ms} ms: ${what}`);
+}
+
+describe('a registry', () => {
+	test('gives an image, whose layers are unpacked for overlayfs', async () => {
+		const name = await registry.push(small, 'small:1');
+		const answer = await pull(name);
+		assert.equal(answer.digest, small.digest);
+		const [item] = (await list()).filter((i) => i.name === name);
+		assert.equal(item.digest, small.digest);
+		const found = {};
+		for (const layer of await layers()) {
+			const top = join(server.data, 'layers', layer);
+			for (const path of ['bin/app', 'etc/passwd', 'new/file']) {
+				const st = await lstat(join(top, path)).catch(() => null);
+				if (st) (found[path] ??= []).push({ uid: st.uid - base, device: st.isCharacterDevice(), mode: st.mode & 0o7777 });
+			}
+		}
+		assert.deepEqual(found['bin/app'], [{ uid: 0, device: false, mode: 0o755 }]);
+		assert.equal(found['etc/passwd'].filter((f) => f.device).length, 1);
+		assert.equal(found['etc/passwd'].length, 2);
+		assert.equal(found['new/file'].length, 1);
+	});
+
+	test('is not asked again when the image is here, unless told so', async () => {
+		const name = await registry.push(small, 'small:2');
+		assert.match((await pull(name, 'never')).message, /is not here/);
+		assert.equal((await pull(name)).digest, small.digest);
+		assert.equal((await pull(name, 'never')).digest, small.digest);
+		assert.equal((await pull(`${name.replace(/:2$/, '')}@${small.digest}`, 'missing')).digest, small.digest);
+	});
+
+	test('is told by ECS\'s names when it has nothing or is not there', async () => {
+		const missing = await pull(`${registry.host}/nothing:1`);
+		assert.equal(missing.error, 'CannotPullImageManifestError');
+		assert.match(missing.message, /not found/);
+		const nobody = await pull('127.0.0.1:9/x');
+		assert.equal(nobody.error, 'CannotPullContainerError');
+		const bad = await fetch(`${server.url}/_mayfly/images/pull?name=Not%20A%20Name`, { method: 'POST' });
+		assert.equal(bad.status, 400);
+	});
+
+	test('is asked once by equal pulls', async () => {
+		const image = await makeImage([{ big: Buffer.alloc(3_000_000, 'x') }]);
+		removals.push(image.remove);
+		const name = await registry.push(image, 'shared:1');
+		const answers = await Promise.all(Array.from({ length: 8 }, () => pull(name)));
+		assert.deepEqual(new Set(answers.map((a) => a.digest)), new Set([image.digest]));
+	});
+});
+
+// A registry of our own, which does as each test says.
+async function liar(image, hooks = {}) {
+	const blob = (digest) => readFile(join(image.dir, 'blobs/sha256', digest.slice(7)));
+	const seen = [];
+	const http = createServer(async (request, response) => {
+		seen.push({ url: request.url, authorization: request.headers.authorization, range: request.headers.range });
+		if (await hooks.before?.(request, response, seen)) return;
+		const [, kind, what] = /^\/v2\/x\/(manifests|blobs)\/(.*)$/.exec(request.url) ?? [];
+		if (!kind) return void response.writeHead(404).end();
+		const digest = kind === 'manifests' && !what.startsWith('sha256:') ? image.digest : what;
+		let body = await blob(digest).catch(() => null);
+		if (!body) return void response.writeHead(404).end();
+		if (kind === 'manifests') {
+			body = hooks.manifest ? hooks.manifest(body) : body;
+			return void response.writeHead(200, { 'content-type': 'application/vnd.oci.image.manifest.v1+json' }).end(body);
+		}
+		if (hooks.blob && (await hooks.blob(request, response, digest, body))) return;
+		const from = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+		response.writeHead(from ? 206 : 200, from ? { 'content-range': `bytes ${from}-${body.length - 1}/${body.length}` } : {});
+		response.end(body.subarray(from));
+	});
+	await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
+	removals.push(() => new Promise((resolve) => (http.closeAllConnections(), http.close(resolve))));
+	return { name: `127.0.0.1:${http.address().port}/x:1`, seen, port: http.address().port };
+}
+
+// An image of one layer that is what `tar` says.
+async function imageOf(tar, compress = gzipSync) {
+	const image = await makeImage([{ a: 'x' }]);
+	removals.push(image.remove);
+	const put = async (data) => {
+		await writeFile(join(image.dir, 'blobs/sha256', sha256(data).slice(7)), data);
+		return { digest: sha256(data), size: data.length };
+	};
+	const config = await put(Buffer.from(JSON.stringify({ architecture: process.arch === 'arm64' ? 'arm64' : 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [sha256(tar)] } })));
+	const layer = await put(compress(tar));
+	image.digest = (await put(Buffer.from(JSON.stringify({
+		schemaVersion: 2,
+		config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...config },
+		layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', ...layer }],
+	})))).digest;
+	image.layer = layer.digest;
+	return image;
+}
+
+async function tarOf(...script) {
+	const dir = await mkdtemp(join(tmpdir(), 'mayfly-tar-'));
+	try {
+		return (await run('python3', ['-c', `import io,sys,tarfile
+b=io.BytesIO()
+t=tarfile.open(fileobj=b,mode='w',format=tarfile.PAX_FORMAT)
+def add(name,data=b'',**kw):
+    i=tarfile.TarInfo(name)
+    for k,v in kw.items(): setattr(i,k,v)
+    i.size=len(data)
+    t.addfile(i,io.BytesIO(data))
+${script.join('\n')}
+t.close()
+sys.stdout.buffer.write(b.getvalue())`], { cwd: dir, encoding: 'buffer', maxBuffer: 1 << 28 })).stdout;
+	} finally {
+		await rm(dir, { recursive: true });
+	}
+}
+
+const random = (n) => Buffer.from(Array.from({ length: n }, (_, i) => (i * 7919 + (i >> 8) * 104729) & 255));
+
+describe('a registry that lies', () => {
+	let image;
+	beforeEach(async () => {
+		image = await imageOf(await tarOf(`add("a", bytes((i*i*${Math.floor(Math.random() * 1000) + 1}>>3)&255 for i in range(2000000)))`));
+	});
+
+	const failing = async (hooks, error, words) => {
+		const r = await liar(image, hooks);
+		const answer = await pull(r.name);
+		assert.equal(answer.error, error, JSON.stringify(answer));
+		assert.match(answer.message, words);
+		assert.deepEqual((await list()).filter((i) => i.name === r.name), []);
+		return r;
+	};
+	const layerOnly = (fn) => ({
+		blob: (request, response, digest, body) => (digest === image.layer ? fn(request, response, body) : false),
+	});
+
+	test('about contents', async () => {
+		await failing(layerOnly((q, s, body) => {
+			const other = Buffer.from(body);
+			other[other.length >> 1] ^= 1;
+			s.writeHead(200).end(other);
+			return true;
+		}), 'CannotPullContainerError', /verification failed|broken/);
+	});
+
+	test('about lengths', async () => {
+		await failing(layerOnly((q, s, body) => {
+			s.writeHead(200).end(Buffer.concat([body, Buffer.alloc(100_000)]));
+			return true;
+		}), 'CannotPullContainerError', /more of/);
+		await failing(layerOnly((q, s, body) => {
+			const from = Number(/^bytes=(\d+)-/.exec(q.headers.range ?? '')?.[1] ?? 0);
+			s.writeHead(from ? 206 : 200).end(body.subarray(from, body.length - 10 > from ? body.length - 10 : from));
+			return true;
+		}), 'CannotPullContainerError', /bytes less/);
+	});
+
+	test('about manifests', async () => {
+		await failing({ manifest: () => Buffer.from('nonsense') }, 'CannotPullImageManifestError', /no JSON/);
+		const r = await liar(image, { manifest: (body) => Buffer.from(`${body} `) });
+		const answer = await pull(r.name.replace(/:1$/, `@${image.digest}`));
+		assert.equal(answer.error, 'CannotPullImageManifestError');
+		assert.match(answer.message, /something else/);
+	});
+
+	test('about the contents of the layer', async () => {
+		const other = await imageOf(await tarOf('add("a", b"x")'), () => gzipSync(random(5000)));
+		const r = await liar(other);
+		const answer = await pull(r.name);
+		assert.equal(answer.error, 'CannotPullContainerError');
+		assert.match(answer.message, /failed to register layer.*(not what the image says|not a tar)/);
+	});
+
+	test('or breaks the connection is asked for the rest', async () => {
+		let cuts = 0;
+		const r = await liar(image, layerOnly((q, s, body) => {
+			if (cuts++ > 1) return false;
+			const from = Number(/^bytes=(\d+)-/.exec(q.headers.range ?? '')?.[1] ?? 0);
+			s.writeHead(from ? 206 : 200, { 'content-length': body.length - from });
+			s.write(body.subarray(from, from + (body.length >> 2)), () => s.destroy());
+			return true;
+		}));
+		const answer = await pull(r.name);
+		assert.equal(answer.digest, image.digest, JSON.stringify(answer));
+		assert.ok(r.seen.some((q) => /^bytes=[1-9]\d*-$/.test(q.range ?? '')), 'a range was asked for');
+	});
+});
+
+describe('credentials', () => {
+	let image;
+	beforeEach(async () => {
+		image = await imageOf(await tarOf(`add("secret", b"${Math.random()}")`));
+	});
+	const basic = `Basic ${Buffer.from('ann:s3cret').toString('base64')}`;
+
+	test('get a token, which is what the registry sees', async () => {
+		const r = await liar(image, {
+			before: (q, s) => {
+				if (q.url.startsWith('/token')) {
+					const url = new URL(q.url, 'http://x');
+					assert.equal(url.searchParams.get('scope'), 'repository:x:pull');
+					if (q.headers.authorization !== basic) return s.writeHead(401).end(), true;
+					return s.writeHead(200).end(JSON.stringify({ token: 'tok' })), true;
+				}
+				if (q.headers.authorization === 'Bearer tok') return false;
+				s.writeHead(401, { 'www-authenticate': `Bearer realm="http://${q.headers.host}/token",service="here"` }).end();
+				return true;
+			},
+		});
+		const denied = await pull(r.name);
+		assert.equal(denied.error, 'CannotPullContainerAuthError');
+		assert.equal((await pull(r.name, 'always', { username: 'ann', password: 's3cret' })).digest, image.digest);
+	});
+
+	test('stay with the host that they are for', async () => {
+		const other = await liar(image);
+		const r = await liar(image, {
+			before: (q, s) => {
+				if (q.headers.authorization !== basic)
+					return s.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end(), true;
+				if (!q.url.includes('/blobs/')) return false;
+				return s.writeHead(307, { location: `http://127.0.0.1:${other.port}${q.url}` }).end(), true;
+			},
+		});
+		assert.equal((await pull(r.name, 'always', { username: 'ann', password: 's3cret' })).digest, image.digest);
+		assert.ok(other.seen.length > 0);
+		assert.ok(other.seen.every((q) => q.authorization === undefined));
+	});
+
+	test('are read from docker-config.json in the data directory', async () => {
+		const r = await liar(image, {
+			before: (q, s) => (q.headers.authorization === basic ? false : (s.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end(), true)),
+		});
+		const file = join(server.data, 'docker-config.json');
+		await writeFile(file, JSON.stringify({ auths: { [r.name.split('/')[0]]: { auth: basic.slice(6) } } }), { mode: 0o644 });
+		assert.equal((await pull(r.name)).digest, image.digest);
+		await rm(file);
+	});
+});
+
+describe('an index', () => {
+	test('gives the image for this machine', async () => {
+		const image = await imageOf(await tarOf('add("mine", b"yes")'));
+		const manifest = await readFile(join(image.dir, 'blobs/sha256', image.digest.slice(7)));
+		const child = (architecture, digest) => ({ mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: manifest.length, platform: { os: 'linux', architecture } });
+		const index = (children) => Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: children }));
+		const put = async (data) => {
+			await writeFile(join(image.dir, 'blobs/sha256', sha256(data).slice(7)), data);
+			return sha256(data);
+		};
+		const mine = image.digest, arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
+		image.digest = await put(index([child('s390x', sha256('other')), child(arch, mine)]));
+		assert.equal((await pull((await liar(image)).name)).digest, mine);
+		image.digest = await put(index([child('s390x', sha256('other'))]));
+		assert.match((await pull((await liar(image)).name)).message, /no matching manifest/);
+	});
+});
+
+describe('a hostile layer', () => {
+	for (const [what, script, words] of [
+		['with ..', 'add("a/../../b", b"x")', /'\.\.'/],
+		['with a hard link out', 'add("h", type=tarfile.LNKTYPE, linkname="/etc/shadow")', /hard link/],
+		['of a user that nobody has', 'add("f", b"x", uid=70000)', /65535/],
+		['that is too deep', 'add("d/" * 200 + "f", b"x")', /too deep/],
+	])
+		test(`${what} is refused`, async () => {
+			const answer = await pull((await liar(await imageOf(await tarOf(script)))).name);
+			assert.equal(answer.error, 'CannotPullContainerError', JSON.stringify(answer));
+			assert.match(answer.message, words);
+		});
+
+	test('with links out and devices stays inside', async () => {
+		const image = await imageOf(await tarOf('add("up", type=tarfile.SYMTYPE, linkname="../../../..")', 'add("up/tmp/mayfly-escaped", b"x")',
+			'add("sda", type=tarfile.BLKTYPE)', 'add("f", b"x")', 'add("tun", type=tarfile.CHRTYPE, devmajor=10, devminor=200)'));
+		assert.equal((await pull((await liar(image)).name)).digest, image.digest);
+		assert.equal(await lstat('/tmp/mayfly-escaped').catch(() => null), null);
+		const { stdout } = await run('find', [join(server.data, 'layers'), '-type', 'b', '-o', '-name', 'tun']);
+		assert.equal(stdout, '');
+	});
+});
+
+describe('an archive', () => {
+	const archive = async (kind, name) => {
+		const dir = await mkdtemp(join(tmpdir(), 'mayfly-archive-'));
+		removals.push(() => rm(dir, { recursive: true, force: true }));
+		const file = join(dir, 'a.tar');
+		await run('skopeo', ['copy', '--insecure-policy', `oci:${small.dir}`, `${kind}:${file}:${name}`], { env: { PATH: process.env.PATH, HOME: dir } });
+		return file;
+	};
+
+	for (const kind of ['docker-archive', 'oci-archive'])
+		test(`of kind ${kind} is loaded under its name`, async () => {
+			const name = `example/${kind}:v1`;
+			const loaded = await mayfly('image', 'load', await archive(kind, name));
+			assert.equal(loaded.code, 0, loaded.err);
+			assert.ok(loaded.out.startsWith(name));
+			const answer = await pull(name, 'never');
+			assert.ok(answer.digest, JSON.stringify(answer));
+			if (kind === 'oci-archive') assert.equal(answer.digest, small.digest);
+		});
+
+	test('is loaded compressed, too', async () => {
+		const file = await archive('docker-archive', 'example/zipped:v1');
+		await run('gzip', [file]);
+		assert.equal((await mayfly('image', 'load', `${file}.gz`)).code, 0);
+	});
+
+	test('that is none is refused in words', async () => {
+		const dir = await mkdtemp(join(tmpdir(), 'mayfly-archive-'));
+		removals.push(() => rm(dir, { recursive: true, force: true }));
+		const bad = join(dir, 'bad.tar');
+		await writeFile(bad, await tarOf('add("hello", b"x")'));
+		const refused = await mayfly('image', 'load', bad);
+		assert.equal(refused.code, 1);
+		assert.match(refused.err, /no archive of images/);
+		await writeFile(bad, random(100_000));
+		assert.match((await mayfly('image', 'load', bad)).err, /archive/);
+		await writeFile(bad, (await readFile(await archive('docker-archive', 'example/half:v1'))).subarray(0, 3000));
+		assert.match((await mayfly('image', 'load', bad)).err, /archive/);
+		assert.equal((await fetch(`${server.url}/_mayfly/images/load/00000000000000000000000000000000`, { method: 'PUT', body: 'x' })).status, 403);
+	});
+});
+
+describe('the command line', () => {
+	test('pulls, lists, names and removes', async () => {
+		const name = await registry.push(small, 'cli:1');
+		const pulled = await mayfly('pull', name);
+		assert.equal(pulled.out, `${name} ${small.digest}\n`);
+		const listed = JSON.parse((await mayfly('images', '--json')).out).find((i) => i.name === name);
+		assert.equal(listed.digest, small.digest);
+		assert.equal((await mayfly('image', 'tag', name, 'example/again:2')).code, 0);
+		assert.match((await mayfly('images')).out, /example\/again:2/);
+		assert.equal((await mayfly('rmi', name, 'example/again:2')).code, 0);
+		assert.equal((await mayfly('rmi', name)).code, 4);
+	});
+});
+
+describe('what nobody needs', () => {
+	test('is removed: layers with the last image', async () => {
+		const before = new Set(await layers());
+		const image = await imageOf(await tarOf('add("only-here", b"x")'));
+		const { name } = await liar(image);
+		await pull(name);
+		const mine = (await layers()).filter((l) => !before.has(l));
+		assert.equal(mine.length, 1);
+		assert.equal((await remove(name)).status, 200);
+		await until(async () => !(await layers()).includes(mine[0]), 'the layer has gone');
+	});
+
+	test('is kept over a restart when it has a name', async () => {
+		const name = await registry.push(small, 'kept:1');
+		await pull(name);
+		await server.restart();
+		assert.equal((await pull(name, 'never')).digest, small.digest);
+	});
+});

@@ -103,11 +103,23 @@ static void take_over(struct unit *u, const struct container_facts *f)
 		health_start(u);
 }
 
+/* Killed while it was being made: there is something, but nothing of it ever ran. */
+static bool is_half_made(const struct container_facts *f)
+{
+	return f->state == CONTAINER_EXITED && f->exit_code < 0 && !f->started_ms;
+}
+
 static void found_container(
     struct task *t, const struct container_facts *f, const struct container_net *net)
 {
 	struct unit *u = unit_of(t, f->id);
 
+	if (u && is_half_made(f) && u->phase != UNIT_ENDED) {
+		close_fds(net);
+		if (u->phase != UNIT_REPLACING)
+			u->phase = UNIT_MADE; /* miss() makes another */
+		return;
+	}
 	if (!u) {
 		close_fds(net);
 		spawn_container_remove(t->all->o.spawn, f->id, orphan_removed, NULL);
@@ -137,8 +149,41 @@ static bool has_run(const struct task *t)
 	return false;
 }
 
-/* A container that was not found. What had not started yet is made again; of what ran nobody can
- * say how it ended. */
+static bool any_found(const struct task *t)
+{
+	for (unsigned i = 0; i < t->unit_count; i++)
+		if (t->units[i].log != LOG_NONE)
+			return true;
+	return false;
+}
+
+static void on_swept(void *ctx, int result, const char *why)
+{
+	struct task *t = ctx;
+
+	t->ops--;
+	t->sandbox = SANDBOX_NONE;
+	if (result < 0)
+		log_warn("what was begun of task %s is in the way: %s", t->arn, why);
+	task_wake(t);
+}
+
+/* Nothing of it ran: what a dead core had begun is swept away, and the task begins anew. The
+ * spawner may still be at work on it; it does one thing after the other for one sandbox. */
+static void begin_anew(struct task *t)
+{
+	for (unsigned i = 0; i < t->unit_count; i++)
+		if (t->units[i].phase != UNIT_ENDED)
+			t->units[i].phase = UNIT_WAITING;
+	place_close(t, &t->place);
+	t->phase = TASK_PROVISIONING;
+	t->sandbox = SANDBOX_REMOVING;
+	t->ops++;
+	spawn_sandbox_remove(t->all->o.spawn, t->sandbox_id, on_swept, t);
+}
+
+/* A container that was not found. Another is made for one that had not started; of what ran nobody
+ * can say how it ended. */
 static void miss(struct unit *u)
 {
 	struct container_facts f = {.exit_code = -1};
@@ -146,13 +191,13 @@ static void miss(struct unit *u)
 	switch (u->phase) {
 	case UNIT_STARTING:
 	case UNIT_RUNNING: ended(u, &f); break;
-	case UNIT_REPLACING:
-		u->attempt++;
-		unit_set_id(u);
-		u->phase = UNIT_WAITING;
-		break;
 	case UNIT_MAKING:
-	case UNIT_MADE: u->phase = UNIT_WAITING; break;
+	case UNIT_MADE:
+	case UNIT_REPLACING:
+		u->phase = UNIT_REPLACING;
+		u->end_save = 0;
+		u->log = LOG_DONE;
+		break;
 	case UNIT_WAITING:
 	case UNIT_ENDED: break;
 	}
@@ -160,24 +205,27 @@ static void miss(struct unit *u)
 
 static void settle(struct task *t)
 {
-	if (t->sandbox == SANDBOX_NONE && !t->stop_code) {
-		if (has_run(t))
-			host_ended(t);
-		else
-			t->phase = TASK_PROVISIONING;
-	}
-	for (unsigned i = 0; i < t->unit_count; i++) {
-		struct unit *u = &t->units[i];
+	bool lost = t->sandbox == SANDBOX_NONE;
 
-		if (u->log == LOG_NONE) /* else it was found */
-			miss(u);
-		if (u->phase >= UNIT_MADE && u->phase <= UNIT_REPLACING)
-			input_hold_image(u);
-	}
+	t->sandbox = SANDBOX_MADE; /* or to be removed all the same */
 	t->adopting = false;
 	/* Who waits for "the next record" gets one, though nothing may have changed. */
 	json_decref(take_ptr(t->seen_own));
 	task_wake(t);
+	if (!t->stop_code && !any_found(t) && !has_run(t)) {
+		begin_anew(t);
+		return;
+	}
+	if (lost && !t->stop_code)
+		host_ended(t);
+	for (unsigned i = 0; i < t->unit_count; i++) {
+		struct unit *u = &t->units[i];
+
+		if (u->log == LOG_NONE)
+			miss(u);
+		if (u->phase >= UNIT_MADE && u->phase <= UNIT_REPLACING)
+			input_hold_image(u);
+	}
 }
 
 static void found_all(struct tasks *all)

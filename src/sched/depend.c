@@ -123,7 +123,7 @@ enum depend depend_start(struct unit *u, char *why, size_t why_size)
 	struct start_walk w = {u, DEPEND_MET, why, why_size};
 
 	/* A container that is started again has seen them once: that is enough, as on AWS. */
-	if (u->attempt)
+	if (u->started)
 		return DEPEND_MET;
 	(void)each(u, start_edge, &w);
 	return w.verdict;

@@ -120,7 +120,7 @@ static bool run(struct task *t)
 
 static bool stop_units(struct task *t)
 {
-	bool all = t->sandbox != SANDBOX_MAKING;
+	bool all = t->sandbox != SANDBOX_MAKING && t->sandbox != SANDBOX_REMOVING;
 
 	for (unsigned i = 0; i < t->unit_count; i++)
 		all &= unit_stop_look(&t->units[i]);

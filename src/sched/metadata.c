@@ -176,7 +176,7 @@ json_t *metadata_container(const struct unit *u)
 	if (json_object_get(u->def, "healthCheck"))
 		json_object_set_new(o, "Health", health(u));
 	if (json_object_get(u->def, "restartPolicy"))
-		docs_set_int(o, "RestartCount", u->attempt);
+		docs_set_int(o, "RestartCount", u->restarts);
 	set_log(o, u);
 	return o;
 }

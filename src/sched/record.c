@@ -247,6 +247,7 @@ static json_t *own_unit(const struct unit *u)
 	    "started", u->started, "startedMs", (json_int_t)u->started_ms, "phase", (int)u->phase,
 	    "stopSignal", u->stop_signal, "health", (int)u->health.status);
 
+	docs_set_int(o, "restarts", u->restarts);
 	docs_set_int(o, "createdMs", u->created_ms);
 	docs_set_int(o, "finishedMs", u->finished_ms);
 	return o;
@@ -289,6 +290,7 @@ static void load_unit(struct unit *u, const json_t *c, const json_t *own)
 	const json_t *code = json_object_get(c, "exitCode");
 
 	u->attempt = (unsigned)docs_int(own, "attempt");
+	u->restarts = (unsigned)docs_int(own, "restarts");
 	unit_set_id(u);
 	u->started = json_is_true(json_object_get(own, "started"));
 	u->started_ms = docs_int(own, "startedMs");

@@ -92,7 +92,8 @@ struct unit {
 
 	enum unit_phase phase;
 	uint64_t end_save; /* the record that tells that it is being replaced */
-	unsigned attempt;  /* how often it was made before: RestartCount */
+	unsigned attempt;  /* how often it was made before */
+	unsigned restarts; /* of those, how often because it had ended */
 	char id[CONTAINER_ID_SIZE];
 	struct place place; /* bridge, none */
 

@@ -39,7 +39,7 @@ const char *unit_status(const struct unit *u)
 	case UNIT_RUNNING:
 	case UNIT_REPLACING: return "RUNNING";
 	case UNIT_ENDED: return "STOPPED";
-	default: return u->attempt ? "RUNNING" : "PENDING";
+	default: return u->started ? "RUNNING" : "PENDING";
 	}
 }
 
@@ -263,7 +263,7 @@ static void on_removed(void *ctx, int result, const char *why)
 	u->task->ops--;
 	if (u->phase != UNIT_REPLACING)
 		return;
-	if (result < 0) {
+	if (result < 0 && result != -ENOENT && result != -ESRCH) {
 		unit_fail(u, "CannotStartContainerError", why);
 		return;
 	}
@@ -312,6 +312,7 @@ void unit_exited(struct unit *u, const struct container_facts *f)
 	end(u);
 	if (u->has_exit_code && unit_replaceable(u, u->finished_ms)) {
 		u->phase = UNIT_REPLACING;
+		u->restarts++;
 		u->end_save = task_next_save(u->task);
 	}
 }

@@ -158,7 +158,7 @@ export class Rig {
 				return false;
 			}
 			if (wanted !== 'STOPPED' && task.lastStatus === 'STOPPED')
-				throw new Error(`stopped: ${JSON.stringify(task, null, 1)}`);
+				throw new Error(`stopped: ${JSON.stringify(task)}`);
 			return task.lastStatus === wanted;
 		}, ms);
 		return task;

@@ -14,8 +14,8 @@
 #include "base/time.h"
 #include "box/box.h"
 #include "core/core_int.h"
+#include "core/inside.h"
 #include "gen/ecr.h"
-#include "gen/ecs.h"
 #include "gen/iam.h"
 #include "gen/lambda.h"
 #include "gen/logs.h"
@@ -30,8 +30,8 @@
 #include "invoke/invoke.h"
 #include "logs/logs.h"
 #include "meter/meter.h"
+#include "sched/task.h"
 #include "service/ecr/ecr.h"
-#include "service/ecs/ecs.h"
 #include "service/iam/iam.h"
 #include "service/lambda/lambda.h"
 #include "service/lambda/target.h"
@@ -45,35 +45,12 @@
 #include "spawn/core_fds.h"
 #include "store/store.h"
 
-#define ACCOUNT "123456789012"
 #define REGION "us-east-1"
-#define ENDPOINT_PORT "4566"
 /* Boxes get keys for longer than they live; a box is given back long before. */
 #define BOX_KEYS_S (36 * 3600)
 #define WORKERS 4
-/* To the AWS endpoint of one box. SDKs keep 50 at most. */
-#define BOX_CONNECTIONS_MAX 64
 
 /* ---- what lower layers ask of upper ones ---- */
-
-static void *open_endpoint(void *ctx, int listen_fd)
-{
-	struct core *c = ctx;
-	struct err e = ERR_INIT;
-	struct http_listener *l = http_listen(c->box_server, listen_fd, NULL, &e);
-
-	if (l)
-		http_listener_limit(l, BOX_CONNECTIONS_MAX);
-	else
-		log_error("a box has no AWS endpoint: %s", e.msg);
-	return l;
-}
-
-static void close_endpoint(void *ctx, void *handle)
-{
-	(void)ctx;
-	http_listener_close(handle);
-}
 
 static int find_role(void *ctx, const char *account, const char *arn, struct sts_role *ret)
 {
@@ -88,19 +65,9 @@ static int find_role(void *ctx, const char *account, const char *arn, struct sts
 /* Keys of the function's role; the session is named after the function, as on AWS. */
 static int make_keys(void *ctx, const char *role_arn, const char *session, struct invoke_keys *ret)
 {
-	struct core *c = ctx;
-	struct aws_principal p = {.type = AWS_ASSUMED_ROLE, .account = ACCOUNT};
-	const char *slash = strrchr(role_arn, '/');
-	struct iam_role_facts facts = {.id = "AROAUNKNOWNROLE000000"};
 	struct auth_keys keys;
 
-	/* The role may be made later, or never: functions run all the same, as AWS checks it only
-	 * when the function is made. */
-	(void)iam_role_find(c->iam, ACCOUNT, role_arn, &facts);
-	snprintf(p.arn, sizeof(p.arn), "arn:aws:sts::%s:assumed-role/%s/%s", ACCOUNT,
-	    slash ? slash + 1 : role_arn, session);
-	snprintf(p.user_id, sizeof(p.user_id), "%s:%s", facts.id, session);
-	auth_temporary_new(c->auth, &p, BOX_KEYS_S, time_wall_ms(), &keys);
+	inside_role_keys(ctx, role_arn, session, BOX_KEYS_S, &keys);
 	snprintf(ret->access_key_id, sizeof(ret->access_key_id), "%s", keys.access_key_id);
 	snprintf(ret->secret_access_key, sizeof(ret->secret_access_key), "%s", keys.secret);
 	snprintf(ret->session_token, sizeof(ret->session_token), "%s", keys.token);
@@ -138,7 +105,7 @@ static int open_data(struct core *c, struct err *e)
 	c->store = store_open(c->loop, c->config.data, e);
 	if (!c->store)
 		return -EIO;
-	c->auth = auth_open(dir, ACCOUNT, e);
+	c->auth = auth_open(dir, CORE_ACCOUNT, e);
 	if (!c->auth)
 		return -EIO;
 	c->logs = logs_open(c->loop, c->store, logs, e);
@@ -156,8 +123,8 @@ static int open_invoke(struct core *c, struct err *e)
 	const struct boxes_options boxes = {
 	    .pool_memory_bytes = (uint64_t)c->config.pool_memory_mb * 1024 * 1024,
 	    .pool_each = (unsigned)c->config.pool_each,
-	    .endpoint_open = open_endpoint,
-	    .endpoint_close = close_endpoint,
+	    .endpoint_open = inside_endpoint_open,
+	    .endpoint_close = inside_endpoint_close,
 	    .ctx = c};
 	struct invoke_options invoke = {.loop = c->loop,
 	    .logs = c->logs,
@@ -168,7 +135,7 @@ static int open_invoke(struct core *c, struct err *e)
 	    .idle_ms = c->config.idle_s * 1000,
 	    .retry_base_ms = c->config.retry_base_ms,
 	    .stream_rate = c->config.stream_rate_kib * 1024,
-	    .endpoint_port = ENDPOINT_PORT,
+	    .endpoint_port = INSIDE_PORT,
 	    .keys = make_keys,
 	    .resolve = resolve,
 	    .policy = event_policy,
@@ -210,7 +177,7 @@ static int open_s3(struct core *c, struct err *e)
 	const struct s3_options o = {.loop = c->loop,
 	    .store = c->store,
 	    .targets = c->targets,
-	    .account = ACCOUNT,
+	    .account = CORE_ACCOUNT,
 	    .region = REGION,
 	    .hosts = hosts,
 	    .host_count = ARRAY_SIZE(hosts)};
@@ -236,7 +203,7 @@ static void load_object(void *ctx, const char *account, const char *bucket, cons
 static int open_services(struct core *c, struct err *e)
 {
 	const struct aws_config config = {.dev = c->config.dev,
-	    .account = ACCOUNT,
+	    .account = CORE_ACCOUNT,
 	    .region = REGION,
 	    .find_key = auth_find_key,
 	    .find_key_ctx = c->auth};
@@ -303,17 +270,6 @@ static void open_registry(struct core *c)
 	aws_service_add(c->aws, &ecr_service, c->ecr);
 }
 
-static int open_ecs(struct core *c, struct err *e)
-{
-	const struct ecs_options o = {.loop = c->loop, .store = c->store, .auth = c->auth};
-
-	c->ecs = ecs_open(&o, e);
-	if (!c->ecs)
-		return -EIO;
-	aws_service_add(c->aws, &ecs_service, c->ecs);
-	return 0;
-}
-
 /* The address that clients use: of the first listener. */
 static int find_url(struct core *c, struct err *e)
 {
@@ -349,7 +305,9 @@ static int open_doors(struct core *c, struct err *e)
 	    .meter = c->meter,
 	    .invoke = c->invoke,
 	    .boxes = c->boxes,
+	    .spawn = boxes_spawn(c->boxes),
 	    .images = c->images,
+	    .tasks = c->tasks,
 	    .own_hosts = c->registries,
 	    .dev = c->config.dev};
 	for (unsigned i = 0; i < c->config.listeners; i++)
@@ -384,7 +342,7 @@ int core_open(struct core *c, struct err *e)
 	if (r == 0)
 		r = open_secrets(c, e);
 	if (r == 0)
-		r = open_ecs(c, e);
+		r = core_open_containers(c, e);
 	if (r == 0)
 		open_registry(c);
 	if (r == 0)
@@ -416,6 +374,7 @@ void core_begin_no_more(struct core *c)
 void core_close(struct core *c)
 {
 	core_begin_no_more(c);
+	tasks_leave(c->tasks);
 	/* Boxes hold listeners of the server, so they go first. */
 	boxes_free(c->boxes);
 	if (c->box_server)
@@ -426,6 +385,7 @@ void core_close(struct core *c)
 		images_stop(c->images);
 	/* Callbacks of the last writes still find everything they belong to. */
 	store_close(c->store);
+	tasks_close(c->tasks);
 	logs_close(c->logs);
 	meter_close(c->meter);
 	/* The rest is memory, and the process ends. */

@@ -4,6 +4,8 @@
 #include "core/config.h"
 #include "core/front.h"
 
+#define CORE_ACCOUNT "123456789012"
+
 struct core {
 	struct config config;
 	struct loop *loop;
@@ -21,6 +23,7 @@ struct core {
 	struct images *images;
 	const char *const *registries; /* hosts that mean our own registry; NULL at the end */
 	struct ecr *ecr;
+	struct tasks *tasks;
 	struct ecs *ecs;
 	struct ssm *ssm;
 	struct secretsmanager *secretsmanager;

@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "box/box.h"
 #include "core/image_pages.h"
+#include "core/task_page.h"
 #include "invoke/invoke.h"
 #include "meter/meter.h"
 #include "service/lambda/lambda.h"
@@ -259,6 +260,8 @@ void pages_on_request(const struct front_parts *p, struct http_request *r)
 
 		if (image_pages_is_upload(r) || pages_signed(p, r, "ecr", &who))
 			image_pages_on_request(p, r);
+	} else if (task_page_is(r->path)) {
+		task_page_request(p, r);
 	} else if (!str_is(r->method, "GET")) {
 		pages_reply_error(r, 405, "Only GET is answered here.");
 	} else if (str_is(r->path, "/_mayfly/health")) {
@@ -279,7 +282,7 @@ void pages_on_head(const struct front_parts *p, struct http_request *r)
 	if (str_has_prefix(r->path, IMAGE_PAGES_PATH))
 		image_pages_on_head(p, r);
 	else
-		r->body_limit = BODY_MAX;
+		r->body_limit = task_page_is(r->path) ? TASK_PAGE_BODY_MAX : BODY_MAX;
 }
 
 void pages_on_body(
@@ -293,6 +296,8 @@ void pages_on_cancel(const struct front_parts *p, struct http_request *r)
 {
 	if (str_has_prefix(r->path, IMAGE_PAGES_PATH))
 		image_pages_on_cancel(p, r);
+	else if (task_page_is(r->path))
+		task_page_cancel(r);
 	else if (str_is(r->path, "/_mayfly/bill") && r->user)
 		((struct bill *)r->user)->r = NULL;
 	else if (str_has_prefix(r->path, LAMBDA_CODE_PATH))

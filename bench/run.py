@@ -315,6 +315,7 @@ def get_function(rounds):
 import queues  # noqa: E402  further rows, in the order of the table
 import storage  # noqa: E402
 import containers  # noqa: E402,F401
+import images  # noqa: E402,F401
 
 
 # ---- the table ----

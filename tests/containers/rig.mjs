@@ -220,7 +220,8 @@ export class Rig {
 			const next = this.corePid();
 			if (!next || next === pid) return false;
 			try {
-				return (await fetch(`${this.server.url}/_mayfly/health`)).status === 200;
+				return (await fetch(`${this.server.url}/_mayfly/health`,
+					{ signal: AbortSignal.timeout(2000) })).status === 200;
 			} catch {
 				return false;
 			}

@@ -17,8 +17,8 @@
 
 struct options {
 	const char *data;
-	struct cli_list listen, brokers, mirrors, dns, allow;
-	bool dev, debug, egress;
+	struct cli_list listen, brokers, mirrors, dns, allow, binds, container_runtimes;
+	bool dev, debug, egress, privileged;
 	int64_t boxes, pool_memory_mb, pool_each, concurrency, idle_s, retry_base_ms, spin_us;
 	int64_t stream_rate;
 };
@@ -129,6 +129,12 @@ static void add_spawner_options(struct command *c, const struct options *o, cons
 	add_number(c, "--boxes", o->boxes);
 	if (o->dev)
 		add(c, "--dev");
+	for (size_t i = 0; i < o->binds.count; i++)
+		add_text(c, "--bind-root", o->binds.items[i]);
+	for (size_t i = 0; i < o->container_runtimes.count; i++)
+		add_text(c, "--container-runtime", o->container_runtimes.items[i]);
+	if (o->privileged)
+		add(c, "--allow-privileged");
 }
 
 static int add_egress_options(struct command *c, const struct options *o)
@@ -251,6 +257,14 @@ static const struct cli_option table[] = {
 	"name server for them, at most 3 (those of /etc/resolv.conf)", AT(dns), 0, 0},
     {"egress-allow", 0, CLI_LIST, "ADDRESS/BITS",
 	"a private network that they may reach; may be given again", AT(allow), 0, 0},
+    {"bind-root", 0, CLI_LIST, "DIR",
+	"a directory below which containers may mount those of the host; may be given again",
+	AT(binds), 0, 0},
+    {"container-runtime", 0, CLI_LIST, "NAME=PATH",
+	"an OCI runtime beside crun, runc and runsc; may be given again", AT(container_runtimes), 0,
+	0},
+    {"allow-privileged", 0, CLI_FLAG, NULL,
+	"let containers have more capabilities than Docker's 14, inside", AT(privileged), 0, 0},
     {"debug", 0, CLI_FLAG, NULL, "log more", AT(debug), 0, 0},
 };
 

@@ -291,23 +291,27 @@ static int write_config(const struct place *p, const struct sandbox_spec *sandbo
 	return r < 0 ? err_sys(e, -r, "writing config.json") : 0;
 }
 
-int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,
-    const struct container_spec *spec, const struct process *pause, int net, struct err *e)
+int bundle_enter(const struct place *p, const struct process *pause, struct err *e)
 {
-	_cleanup_close_ int disk = -1;
+	_cleanup_close_ int disk = sandbox_disk(p, pause, e);
 	int r;
 
-	if (spec->privileged && !p->s->allow_privileged)
-		return err_set(e, EACCES,
-		    "privileged containers are not allowed; start serve with --allow-privileged");
-	disk = sandbox_disk(p, pause, e);
 	if (disk < 0)
 		return disk;
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_sys(e, errno, "making a mount namespace");
 	r = move_to(disk, ROOT_HOST_DISK);
-	if (r < 0)
-		return err_sys(e, -r, "mounting the disk");
+	return r < 0 ? err_sys(e, -r, "mounting the disk") : 0;
+}
+
+int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,
+    const struct container_spec *spec, const struct process *pause, int net, struct err *e)
+{
+	int r;
+
+	if (spec->privileged && !p->s->allow_privileged)
+		return err_set(e, EACCES,
+		    "privileged containers are not allowed; start serve with --allow-privileged");
 	r = mount_root(p, spec, e);
 	if (r == 0)
 		r = put_mounts(p, spec, net, e);

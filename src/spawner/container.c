@@ -94,15 +94,24 @@ static int make_all(
 	struct sandbox_spec sandbox;
 	struct wire_net net = {0};
 	struct netns n = {-1, -1, -1};
+	struct creation creation;
 	int r;
 
 	if (alive < 0 || place_read_sandbox(p, &sandbox) < 0)
 		return err_set(e, ESRCH, "the sandbox of the task has gone");
+	r = bundle_enter(p, &pause, e);
+	if (r == 0)
+		r = runtime_begin(p, spec, &creation, e);
+	if (r < 0)
+		return r;
 	r = make_net(p, &sandbox, spec, &pause, &n, &net, e);
 	if (r == 0)
 		r = bundle_make(p, &sandbox, spec, &pause, n.ns, e);
-	if (r == 0)
-		r = runtime_create(p, spec, e);
+	if (r < 0) {
+		runtime_abandon(&creation);
+		return r;
+	}
+	r = runtime_create(p, &creation, e);
 	if (r == 0)
 		r = note_processes(p, e);
 	if (r == 0)

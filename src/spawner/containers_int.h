@@ -111,14 +111,25 @@ int container_remove(struct place *p, bool sandbox_goes, struct err *e);
 int container_add_kept(const struct place *p, struct answer *a, struct err *e);
 
 /* ---- bundle.c ---- */
-/* In a mount namespace of its own: rootfs, mounts and config.json. */
+/* Into a mount namespace of its own, with the sandbox's disk. */
+int bundle_enter(const struct place *p, const struct process *pause, struct err *e);
+/* There: rootfs, mounts and config.json. net: a namespace of its own, or -1. */
 int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,
     const struct container_spec *spec, const struct process *pause, int net, struct err *e);
 uint64_t bundle_capabilities(const struct spawner *s, const struct container_spec *spec);
 
 /* ---- runtime.c: programs that are run ---- */
-/* conmon, and by it the runtime's create. -errno with the runtime's words. */
-int runtime_create(const struct place *p, const struct container_spec *spec, struct err *e);
+struct creation {
+	pid_t conmon;
+	int sync, go;
+};
+/* conmon, in this process's mount namespace. It takes as long to load as the bundle to be made, so
+ * it is started before and waits. */
+int runtime_begin(
+    const struct place *p, const struct container_spec *spec, struct creation *ret, struct err *e);
+/* The bundle is there: have the runtime create it. -errno with the runtime's words. */
+int runtime_create(const struct place *p, struct creation *c, struct err *e);
+void runtime_abandon(struct creation *c);
 /* Run the runtime with these arguments (NULL at the end) and wait; its exit code, or -errno. */
 int runtime_run(const char *runtime, const char *const *args, struct err *e);
 const char *runtime_path(const char *name, char out[64]); /* NULL: there is no such runtime */

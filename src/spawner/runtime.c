@@ -17,6 +17,7 @@
 
 #define CREATE_MS 60000
 #define SYNC_FD 3
+#define GO_FD 4
 #define ARGS_MAX 48
 
 const char *runtime_path(const char *name, char out[64])
@@ -36,13 +37,13 @@ const char *runtime_path(const char *name, char out[64])
 	return NULL;
 }
 
-/* sync: the write end of the pipe that conmon tells by. */
+/* sync: the write end of the pipe that conmon tells by; go: the read end of that which lets it. */
 _noreturn_ static void run_conmon(
-    const struct place *p, const struct container_spec *spec, const char *runtime, int sync)
+    const struct place *p, const struct container_spec *spec, const char *runtime, int sync, int go)
 {
 	/* A socket for the terminal is made where temporary files go. */
 	char tmp[176], *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
-			   (char[]){"_OCI_SYNCPIPE=3"}, tmp, NULL};
+			   (char[]){"_OCI_SYNCPIPE=3"}, (char[]){"_OCI_STARTPIPE=4"}, tmp, NULL};
 	char bundle[160], pid[160], exits[160], log[176], conmon[160];
 	const char *argv[ARGS_MAX] = {"conmon", "--api-version", "1", "-c", p->id, "-u", p->id,
 	    "-n", p->id, "-r", runtime, "-b", bundle, "-p", pid, "--exit-dir", exits,
@@ -67,11 +68,13 @@ _noreturn_ static void run_conmon(
 		_exit(126);
 	setsid();
 	sync = fcntl(sync, F_DUPFD_CLOEXEC, 16);
+	go = fcntl(go, F_DUPFD_CLOEXEC, 16);
 	null = fcntl(null, F_DUPFD_CLOEXEC, 16);
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
 	dup2(sync, SYNC_FD);
-	syscall(SYS_close_range, SYNC_FD + 1, ~0u, 0);
+	dup2(go, GO_FD);
+	syscall(SYS_close_range, GO_FD + 1, ~0u, 0);
 	execve("/usr/bin/conmon", (char *const *)argv, envp);
 	_exit(127);
 }
@@ -96,35 +99,48 @@ static int await(int in, char *words, size_t size)
 	return 0;
 }
 
-int runtime_create(const struct place *p, const struct container_spec *spec, struct err *e)
+int runtime_begin(
+    const struct place *p, const struct container_spec *spec, struct creation *ret, struct err *e)
 {
-	char words[sizeof(e->msg)], path[64];
+	int tell[2], go[2];
+	char path[64];
 	const char *runtime = runtime_path(spec->runtime, path);
-	_cleanup_close_ int in = -1, out = -1;
-	int ends[2], status = 0, r;
-	pid_t pid;
 
 	if (!runtime)
 		return err_set(e, ENOENT,
 		    "the container runtime %s is not there; install it, or name it with serve "
 		    "--container-runtime",
 		    spec->runtime);
-	if (pipe2(ends, O_CLOEXEC) < 0)
+	if (pipe2(tell, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "making a pipe");
-	in = ends[0];
-	out = ends[1];
-	pid = task_group_fork(&p->s->task_groups, p->id, 0);
-	if (pid == 0)
-		run_conmon(p, spec, runtime, out);
-	if (pid < 0)
-		return err_sys(e, errno, "starting conmon");
-	base_closep(&out);
-	out = -1;
-	r = await(in, words, sizeof(words));
+	ret->conmon = task_group_fork(&p->s->task_groups, p->id, 0);
+	if (ret->conmon == 0)
+		run_conmon(p, spec, runtime, tell[1], go[0]);
+	close(tell[1]);
+	close(go[0]);
+	ret->sync = tell[0];
+	ret->go = go[1];
+	return ret->conmon < 0 ? err_sys(e, errno, "starting conmon") : 0;
+}
+
+void runtime_abandon(struct creation *c)
+{
+	kill(c->conmon, SIGKILL);
+	waitpid(c->conmon, NULL, 0);
+}
+
+int runtime_create(const struct place *p, struct creation *c, struct err *e)
+{
+	char words[sizeof(e->msg)];
+	int status = 0, r;
+
+	if (write(c->go, "", 1) != 1)
+		return err_sys(e, errno, "telling conmon to go on");
+	r = await(c->sync, words, sizeof(words));
 	if (r < 0)
-		return err_set(e, ETIMEDOUT, "%s did not create the container within %d s",
-		    spec->runtime, CREATE_MS / 1000);
-	waitpid(pid, &status, 0); /* it forks, and writes down who it was last */
+		return err_set(e, ETIMEDOUT, "the runtime did not create the container within %d s",
+		    CREATE_MS / 1000);
+	waitpid(c->conmon, &status, 0); /* it forks, and writes down who it was last */
 	if (faccessat(p->bundle, "pid", F_OK, 0) == 0 && strstr(words, ": -1") == NULL)
 		return 0;
 	if (!words[0] && WIFEXITED(status) && WEXITSTATUS(status) == 127)

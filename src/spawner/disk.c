@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -70,6 +71,7 @@ static int attach(int image, char *path, size_t size, struct err *e)
 
 	if (control < 0)
 		return err_sys(e, errno, "opening /dev/loop-control");
+	(void)flock(control, LOCK_EX); /* among ourselves nobody is told of one that is taken */
 	for (int i = 0; i < LOOP_TRIES; i++) {
 		int number = ioctl(control, LOOP_CTL_GET_FREE), loop;
 

@@ -204,14 +204,3 @@ class Mayfly:
 def mounts():
     with open("/proc/self/mountinfo") as f:
         return sorted(line.split()[4] for line in f)
-
-
-def process_count(name):
-    count = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/comm") as f, open(f"/proc/{pid}/stat") as s:
-                count += f.read().strip() == name and s.read().rsplit(")", 1)[1].split()[0] != "Z"
-        except OSError:
-            pass
-    return count

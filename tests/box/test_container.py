@@ -16,7 +16,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from container import BASE, Mayfly, fail, mounts, process_count  # noqa: E402
+from container import BASE, Mayfly, fail, mounts  # noqa: E402
 
 BUILD = os.environ.get("MAYFLY_BUILD", "build")
 NONE, TASK, BRIDGE, HOST = range(4)
@@ -494,11 +494,13 @@ def test_twice(m):
 
 
 def state_of_host(m):
-    groups = glob.glob(f"/sys/fs/cgroup/*/**/{m.group}/*", recursive=True)
-    return (mounts(), sorted(g for g in groups if os.path.isdir(g) and not g.endswith("keepers")),
-            process_count("conmon"), process_count("mayfly-pause"), process_count("crun"),
-            len(os.listdir(f"/proc/{m.process.pid}/fd")), len(os.listdir(f"{m.dir}/tasks/.run")),
-            len(os.listdir(f"/proc/{m.core_pid}/fd")))
+    groups = [g for g in glob.glob(f"/sys/fs/cgroup/**/{m.group}/**", recursive=True) if os.path.isdir(g)]
+    count = lambda path: {path + "/" + name for name in os.listdir(path)}
+    return {"mounts": set(mounts()), "groups": set(groups), "runtime": count(f"{m.dir}/tasks/.run"),
+            "tasks": count(f"{m.dir}/tasks"), "addresses": count(f"{m.dir}/net"),
+            "processes": {line for g in groups for line in open(g + "/cgroup.procs").read().split()},
+            "spawner": {os.readlink(f) for f in count(f"/proc/{m.process.pid}/fd") if os.path.lexists(f)},
+            "core": len(count(f"/proc/{m.core_pid}/fd"))}
 
 
 def test_nothing_is_left(m):
@@ -515,7 +517,10 @@ def test_nothing_is_left(m):
             m.do("sandbox_remove", id=s)
     m.events.clear()
     time.sleep(0.3)
-    same("left", state_of_host(m), before)
+    after = state_of_host(m)
+    for what in before:
+        if before[what] != after[what]:
+            fail(f"{what}: {before[what] ^ after[what] if isinstance(before[what], set) else (before[what], after[what])}")
 
 
 def test_many_at_once(m):

@@ -43,9 +43,9 @@ pack() {
 	rm -rf "$root"
 	mkdir -p "$root/bin" "$root/$modules" "$root/proc" "$root/sys" "$root/dev" "$root/new"
 	cp "$(command -v busybox)" "$root/bin/busybox"
-	for part in drivers/virtio drivers/block/virtio_blk.ko drivers/block/loop.ko drivers/net/veth.ko net/9p \
+	for part in drivers/virtio drivers/block/virtio_blk.ko drivers/block/loop.ko drivers/net/veth.ko drivers/net/dummy.ko net/9p \
 		fs/9p fs/fscache fs/netfs fs/ext4 fs/jbd2 fs/mbcache.ko fs/overlayfs lib crypto net/netfilter \
-		net/bridge net/802 net/llc net/ipv4/netfilter arch/x86/crypto; do
+		net/bridge net/802 net/llc net/ipv4/netfilter net/ipv6/netfilter arch/x86/crypto; do
 		[ ! -e "$work/kernel/$modules/kernel/$part" ] || {
 			mkdir -p "$root/$modules/kernel/$(dirname "$part")"
 			cp -a "$work/kernel/$modules/kernel/$part" "$root/$modules/kernel/$part"

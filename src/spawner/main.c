@@ -29,6 +29,8 @@
 
 #define STOP_NS 5500000000 /* core has 5 s to drain */
 #define SWEEP_MS 5
+#define LOCK_TRIES 50
+#define LOCK_PAUSE_US 40000
 #define FDS_PER_BOX 11          /* in core: eight, channel or connections, and output */
 #define FDS_OF_CLIENTS 8704     /* in core: two servers' connections, files, and a reserve */
 #define CGROUP_RECORD "cgroups" /* in the data directory: where our groups are */
@@ -193,6 +195,18 @@ undo:
 	return -e->errnum;
 }
 
+/* One spawner a directory. Children of one that has just ended may hold its lock for a moment, and
+ * a restart should not fail on that. */
+static int lock_data(int fd)
+{
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		usleep(LOCK_PAUSE_US);
+	}
+	return -EBUSY;
+}
+
 /* Root's, sticky, and open to core's group: core may make files in it but not move root's away. */
 static int open_data(const char *path, struct stat *ret, struct err *e)
 {
@@ -205,7 +219,7 @@ static int open_data(const char *path, struct stat *ret, struct err *e)
 	if (fd < 0)
 		return err_sys(
 		    e, errno, "opening the data directory %s (or choose another --data)", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	if (lock_data(fd) < 0) {
 		close(fd);
 		return err_set(
 		    e, EBUSY, "another mayfly uses %s; stop it or choose another --data", path);

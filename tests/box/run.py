@@ -4,6 +4,7 @@
 Usage: run.py SPAWNER TESTCORE INIT UNPACK PROBE SCENARIO. Needs root; exit 77 without.
 """
 import gzip
+import fcntl
 import hashlib
 import io
 import json
@@ -350,6 +351,19 @@ def scenario_disorder(m):
         if first == second or time.time() - start > 0.5 * SLOW:
             fail(f"{which}: core {first} became {second} after {time.time() - start:.3f} s")
         m.stop()
+
+
+def scenario_lock(m):
+    """One spawner a directory; but what is left of one that has just ended is waited for."""
+    holder = os.open(m.dir, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    m.start("config")
+    same("exit code beside another", m.process.wait(10 * SLOW), 1)
+    m.start("config")
+    time.sleep(0.5)
+    same("exit code while it waits", m.process.poll(), None)
+    os.close(holder)
+    same("exit code when core refuses its configuration", m.process.wait(10 * SLOW), 2)
 
 
 def scenario_record(m):

@@ -503,18 +503,24 @@ def handler(event, context):
         f.write("works")
     return [s.f_frsize * s.f_blocks >> 20, size >> 20, error]
 '''}
-        self.server.create("small", code, timeout=60, memory=1024)
-        self.server.create("large", code, timeout=60, memory=1024, EphemeralStorage={"Size": 1024})
-        disk = os.statvfs(self.server.dir)
-        total, written, error = self.server.invoke("small", {"most": 600}).value
-        self.assertEqual(error, "ENOSPC")
-        self.assertTrue(440 <= written <= 512 and 460 <= total <= 512, (written, total))
-        total, written, error = self.server.invoke("large", {"most": 600}).value
-        self.assertIsNone(error)
-        self.assertTrue(900 <= total <= 1024, total)
-        # The most that the host gave for it is what both may hold.
-        after = os.statvfs(self.server.dir)
-        self.assertLess((disk.f_bfree - after.f_bfree) * disk.f_frsize, 1300 << 20)
+        took = []
+        while len(took) < 3:
+            small, large = f"small{len(took)}", f"large{len(took)}"
+            self.server.create(small, code, timeout=60, memory=1024)
+            self.server.create(large, code, timeout=60, memory=1024, EphemeralStorage={"Size": 1024})
+            disk = os.statvfs(self.server.dir)
+            total, written, error = self.server.invoke(small, {"most": 600}).value
+            self.assertEqual(error, "ENOSPC")
+            self.assertTrue(440 <= written <= 512 and 460 <= total <= 512, (written, total))
+            total, written, error = self.server.invoke(large, {"most": 600}).value
+            self.assertIsNone(error)
+            self.assertTrue(900 <= total <= 1024, total)
+            # The most that the host gave for it is what both may hold. Others may have written, too.
+            after = os.statvfs(self.server.dir)
+            took.append((disk.f_bfree - after.f_bfree) * disk.f_frsize >> 20)
+            if took[-1] < 1300:
+                return
+        self.fail(took)
 
     def test_memory_of_tmp_is_not_the_functions(self):
         self.server.create("cache", {"index.py": '''

@@ -143,6 +143,7 @@ struct layer {
 	struct job job;
 	int pipe; /* write end; the thread's */
 	bool fetched, unpacked;
+	bool spoiled; /* the blob in the store was not what its name says, and is gone */
 	int fetch_result, unpack_result;
 	struct pull_failure failure;
 	char unpack_why[256];

@@ -1,8 +1,8 @@
 /*
  * One layer on its way: a thread gets the compressed bytes (from a registry or from the store),
  * hashes them, writes them to the store and into the pipe of the child that unpacks them, all at
- * once. The name of the blob is given before the pipe is closed, so that the spawner's sync before
- * it names the directory covers both. A few at a time.
+ * once. The name of the blob is given before the pipe is closed, so that the spawner's sync that
+ * follows covers both. A few at a time.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "image/image_int.h"
+#include "store/file.h"
 
 #define LAYERS_AT_ONCE 3
 #define PIPE_BYTES (1 << 20)
@@ -129,9 +130,22 @@ static int fetch(struct layer *l, struct sink *s)
 	return r < 0 && r != -EBADMSG ? disk_failure(l, r) : r;
 }
 
+/* Frees the hasher. */
+static bool is_blob(const struct layer *l, struct store_hasher *hasher)
+{
+	struct store_hashes h;
+	char hex[2 * WIRE_HASH_SIZE + 1];
+
+	store_hasher_end(hasher, &h);
+	hex_encode(h.sha256, sizeof(h.sha256), hex);
+	return strcmp(hex, l->blob.digest + 7) == 0;
+}
+
+/* Hashed again: what was pulled is not synced, so a crash of the machine may have spoiled it. */
 static int from_store(struct layer *l, struct sink *s)
 {
 	_cleanup_close_ int fd = blob_open(l->images->blobs, l->blob.digest);
+	struct store_hasher *hasher = store_hasher_new(STORE_SHA256);
 	int r = fd < 0 ? fd : 0;
 
 	while (r == 0 && !__atomic_load_n(&l->job.cancel, __ATOMIC_RELAXED)) {
@@ -139,14 +153,29 @@ static int from_store(struct layer *l, struct sink *s)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0)
+			r = -errno;
 		if (n <= 0)
-			return n < 0 ? disk_failure(l, -errno) : 0;
+			break;
+		store_hasher_add(hasher, s->gathered, (size_t)n);
 		s->len = (size_t)n;
-		r = flush(s);
+		if (!s->child_gone)
+			r = flush(s);
+		if (s->child_gone)
+			r = 0; /* it may be the blob's fault: look at all of it */
 	}
-	if (r == 0)
+	if (r == 0 && __atomic_load_n(&l->job.cancel, __ATOMIC_RELAXED))
 		r = -ECANCELED;
-	return s->child_gone ? r : disk_failure(l, r);
+	if (r == 0 && !is_blob(l, hasher)) {
+		blob_delete(l->images->blobs, l->blob.digest);
+		l->spoiled = true;
+		r = -EBADMSG;
+	} else if (r < 0) {
+		store_hasher_free(hasher);
+	}
+	if (s->child_gone && r == 0)
+		return -EPIPE;
+	return r == 0 ? 0 : disk_failure(l, r);
 }
 
 static void run(struct job *j)
@@ -208,9 +237,10 @@ static void finish(struct layer *l)
 	struct images *i = l->images;
 	struct pull_failure f;
 
-	/* Somebody came who wants it while it was being given up. */
-	if (failed && l->job.cancel && !list_empty(&l->waiters)) {
-		l->job.cancel = l->fetched = l->unpacked = false;
+	/* Its blob was spoiled and is gone; or somebody came who wants it while it was being given
+	 * up. */
+	if (failed && ((l->spoiled && l->remote) || l->job.cancel) && !list_empty(&l->waiters)) {
+		l->spoiled = l->job.cancel = l->fetched = l->unpacked = false;
 		l->failure = (struct pull_failure){0};
 		l->bytes_done = 0;
 		i->layers_running--;

@@ -56,6 +56,7 @@ _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
 		layer_unpack(s->layers, t->fd, s->exe_unpack, t->hash, t->limit_bytes, &outcome);
 		break;
 	case JOB_LAYER_DELETE: outcome.result = tree_delete(s->layers, t->hash); break;
+	case JOB_LAYERS_SYNC: layers_sync(s->layers); break;
 	case JOB_SPLIT:
 		unpack_split(t->fd, t->output, s->exe_unpack, t->limit_bytes, &outcome);
 		break;
@@ -242,6 +243,22 @@ static void container_on_ready(struct spawner *s, struct job *j)
 		container_done(s, done.serial, -EIO, "The helper process died.");
 }
 
+/* ---- layers ---- */
+
+void job_layers_sync(struct spawner *s)
+{
+	s->sync_due = s->syncing;
+	if (!s->syncing)
+		s->syncing = start(s, &(struct task){.kind = JOB_LAYERS_SYNC}) != NULL;
+}
+
+static void synced(struct spawner *s)
+{
+	s->syncing = false;
+	if (s->sync_due)
+		job_layers_sync(s);
+}
+
 /* ---- disks ---- */
 
 void job_disk(struct spawner *s, uint32_t slot, uint32_t mb)
@@ -287,10 +304,14 @@ static void finish(struct spawner *s, struct job *j, const struct wire_outcome *
 		disks_on_lost(s);
 	else if (done.kind == JOB_DISK)
 		disk_done(s, &done, o, mount);
+	else if (done.kind == JOB_LAYERS_SYNC)
+		synced(s);
 	else if (done.orphan)
 		s->gate.requests--;
 	else
 		answer(s, done.kind, done.serial, o);
+	if (done.kind == JOB_LAYER && o->result == 0)
+		job_layers_sync(s);
 }
 
 void job_on_ready(struct spawner *s, uint32_t index)
@@ -321,7 +342,8 @@ void jobs_orphan(struct spawner *s)
 {
 	for (struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++) {
 		j->orphan = true;
-		if (j->kind != JOB_NONE && j->kind != JOB_DISK && j->kind != JOB_MAKER)
+		if (j->kind != JOB_NONE && j->kind != JOB_DISK && j->kind != JOB_MAKER &&
+		    j->kind != JOB_LAYERS_SYNC)
 			pidfd_send(j->pidfd, SIGKILL); /* its socket tells */
 	}
 }

@@ -22,6 +22,7 @@
 #include "base/str.h"
 #include "spawner/disk.h"
 #include "spawner/ids.h"
+#include "spawner/layer.h"
 #include "spawner/net.h"
 #include "spawner/remove.h"
 #include "spawner/root.h"
@@ -332,6 +333,8 @@ static void prepare_disks(struct spawner *s)
 
 	remove_hidden(s->code);
 	remove_hidden(s->layers);
+	if (layers_check(s->layers))
+		job_layers_sync(s);
 	if (disk_prepare(s->images, &e) == 0)
 		return;
 	s->no_loop = true;

@@ -20,8 +20,9 @@
 
 #define LISTENERS_MAX 16
 #define CORE_ARGS_MAX 64
-#define JOBS_MAX \
-	45 /* WIRE_REQUESTS_MAX, WIRE_CONTAINER_REQUESTS_MAX, DISK_JOBS_MAX, one that stays */
+#define JOBS_MAX                                                                                 \
+	46 /* WIRE_REQUESTS_MAX, WIRE_CONTAINER_REQUESTS_MAX, DISK_JOBS_MAX, one that stays, one \
+	    * that syncs */
 #define DISK_JOBS_MAX 4
 #define POOL_MAX 4   /* ready /tmp disks of the smallest size */
 #define ASKED_MAX 16 /* such disks on their way */
@@ -52,7 +53,8 @@ enum job_kind {
 	JOB_LAYER,
 	JOB_LAYER_DELETE,
 	JOB_SPLIT,
-	JOB_CONTAINER, /* sends struct wire_msg for core, the last of them WIRE_CONTAINER_DONE */
+	JOB_LAYERS_SYNC, /* nobody asked for it */
+	JOB_CONTAINER,   /* sends struct wire_msg for core, the last of them WIRE_CONTAINER_DONE */
 };
 
 struct job {
@@ -99,8 +101,9 @@ struct spawner {
 
 	struct job jobs[JOBS_MAX];
 	unsigned disk_jobs;
-	bool no_loop;      /* /tmp is a tmpfs on this host */
-	struct job *maker; /* NULL: none runs */
+	bool syncing, sync_due; /* layers: a job runs; another one has to follow */
+	bool no_loop;           /* /tmp is a tmpfs on this host */
+	struct job *maker;      /* NULL: none runs */
 	unsigned disks_asked;
 	int64_t disk_retry_ns;
 	int pool[POOL_MAX + ASKED_MAX];
@@ -149,6 +152,8 @@ void job_split(struct spawner *s, const struct wire_msg *m, int fd);
 void job_container(struct spawner *s, const struct wire_msg *m, int fd);
 void job_on_ready(struct spawner *s, uint32_t index);
 void jobs_kill_all(struct spawner *s);
+/* Have layers on the disk that were named before it had them. */
+void job_layers_sync(struct spawner *s);
 /* Core is gone: stop its unpacking, forget who asked. */
 void jobs_orphan(struct spawner *s);
 /* A disk of a size of its own; box_on_disk() is the answer. */

@@ -87,7 +87,7 @@ void tree_unpack(int code, int blobs, int unpack_exe, const uint8_t hash[WIRE_HA
 	if (r == 0 && ret->result == 0 && fchown(target, 0, 0) < 0)
 		r = -errno;
 	if (r == 0 && ret->result == 0)
-		r = unpack_publish(code, temporary, name, target);
+		r = unpack_publish(code, temporary, name, target, true);
 	if (r < 0) {
 		ret->result = r;
 		snprintf(ret->text, sizeof(ret->text), "Unpacking failed: %s", strerror(-r));

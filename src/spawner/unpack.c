@@ -233,11 +233,11 @@ void unpack_split(int input, int output, int exe, uint64_t limit_bytes, struct w
 	snprintf(ret->text, sizeof(ret->text), "reading the archive failed: %s", strerror(-r));
 }
 
-int unpack_publish(int dir, const char *temporary, const char *name, int target)
+int unpack_publish(int dir, const char *temporary, const char *name, int target, bool sync)
 {
-	if (fchmod(target, 0755) < 0 || syncfs(target) < 0)
+	if (fchmod(target, 0755) < 0 || (sync && syncfs(target) < 0))
 		return -errno;
 	if (renameat2(dir, temporary, dir, name, RENAME_NOREPLACE) < 0)
 		return errno == EEXIST ? remove_tree(dir, temporary) : -errno;
-	return fsync(dir) < 0 ? -errno : 0;
+	return sync && fsync(dir) < 0 ? -errno : 0;
 }

@@ -22,6 +22,6 @@ int unpack_into(int target, const struct unpack_task *t, struct wire_outcome *re
 /* The files of an archive of images, one after the other, into a pipe: see struct wire_member. */
 void unpack_split(int input, int output, int exe, uint64_t limit_bytes, struct wire_outcome *ret);
 
-/* Give the directory `temporary` (open as target) its name, so that it survives a power cut.
- * Removed if that name is there already. */
-int unpack_publish(int dir, const char *temporary, const char *name, int target);
+/* Give the directory `temporary` (open as target) its name; with `sync`, so that it survives a
+ * power cut. Removed if that name is there already. */
+int unpack_publish(int dir, const char *temporary, const char *name, int target, bool sync);

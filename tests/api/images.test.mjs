@@ -51,7 +51,7 @@ async function pull(name, policy = 'always', auth) {
 }
 
 const list = async () => (await (await fetch(`${server.url}/_mayfly/images`)).json()).images;
-const layers = async () => (await readdir(join(server.data, 'layers'))).filter((n) => !n.startsWith('.'));
+const layers = async () => (await readdir(join(server.data, 'layers'))).filter((n) => /^[0-9a-f]{64}$/.test(n));
 const remove = (name) => fetch(`${server.url}/_mayfly/images?name=${encodeURIComponent(name)}`, { method: 'DELETE' });
 
 async function until(check, what, ms = 15_000) {
@@ -409,5 +409,29 @@ describe('what nobody needs', () => {
 		await pull(name);
 		await server.restart();
 		assert.equal((await pull(name, 'never')).digest, small.digest);
+	});
+});
+
+describe('a layer', () => {
+	test('that a crash of the machine may have cut short comes again', async () => {
+		const image = await imageOf(await tarOf(`add("f", b"${Math.random()}")`));
+		const { name } = await liar(image);
+		const before = new Set(await layers());
+		await pull(name);
+		const [layer] = (await layers()).filter((l) => !before.has(l));
+		await until(async () => !(await readdir(join(server.data, 'layers'))).some((n) => n.startsWith('unsynced-')), 'the disk is synced');
+		await server.halt();
+		// As another boot would have left it: a mark, a directory without contents, a blob of zeros.
+		const mark = join(server.data, 'layers', `unsynced-${'f'.repeat(8)}-${layer}`);
+		await writeFile(mark, '');
+		await rm(join(server.data, 'layers', layer, 'f'));
+		const blob = join(server.data, 'images', image.layer.slice(7));
+		await writeFile(blob, Buffer.alloc((await lstat(blob)).size));
+		await server.start();
+		assert.ok(!(await layers()).includes(layer));
+		assert.equal(await lstat(mark).catch(() => null), null);
+		assert.equal((await pull(name, 'missing')).digest, image.digest);
+		assert.ok(await lstat(join(server.data, 'layers', layer, 'f')));
+		assert.equal(sha256(await readFile(blob)), image.layer);
 	});
 });

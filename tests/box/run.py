@@ -446,7 +446,7 @@ def try_layer(m, tar, stream, how="keep", limit=10_000_000):
         same("result of deleting", value(lines, "DELETED"), "0")
     m.stop()
     got = value(lines, "UNPACKED").split(" ", 2)
-    left = os.listdir(m.dir + "/layers")
+    left = [n for n in os.listdir(m.dir + "/layers") if not n.startswith("unsynced-")]
     kept = got[0] == "0" and how != "delete"
     same("left in layers/", left, [name] if kept else [])
     return int(got[0]), got[2], f"{m.dir}/layers/{name}"

@@ -82,6 +82,16 @@ static bool all_started(const struct task *t)
 	return true;
 }
 
+/* Also when some, or all, have ended before we looked. */
+static void note_start(struct task *t)
+{
+	for (unsigned i = 0; i < t->unit_count; i++)
+		if (!t->units[i].started)
+			return;
+	if (!t->started_ms)
+		t->started_ms = time_wall_ms();
+}
+
 static bool any_waiting(const struct task *t)
 {
 	for (unsigned i = 0; i < t->unit_count; i++)
@@ -98,6 +108,7 @@ static bool run(struct task *t)
 		input_start(t);
 		input_images(t);
 	}
+	note_start(t);
 	for (unsigned i = 0; i < t->unit_count && !t->stop_code; i++) {
 		struct unit *u = &t->units[i];
 
@@ -110,7 +121,8 @@ static bool run(struct task *t)
 	if (t->stop_code)
 		return true;
 	if (t->phase == TASK_ACTIVATING && all_started(t)) {
-		t->started_ms = time_wall_ms();
+		if (!t->started_ms)
+			t->started_ms = time_wall_ms();
 		return enter(t, TASK_RUNNING);
 	}
 	return again;

@@ -125,6 +125,28 @@ static void test_essential_exits(void **state)
 	assert_int_equal(docs_int(rig_container("a"), "exitCode"), 0);
 }
 
+/* It ends before its start was answered. */
+static void test_ends_at_once(void **state)
+{
+	(void)state;
+	rig_begin(ONE, "");
+	while (!strstr(trace, "start:web"))
+		assert_true(rig_step());
+	fake_exit(fake_of(rig_task(), "web"), 2);
+	/* The news of the end overtakes the answer. */
+	struct event *end = events[event_count - 1];
+
+	memmove(&events[event_first + 1], &events[event_first],
+	    (event_count - 1 - event_first) * sizeof(struct event *));
+	events[event_first] = end;
+	rig_run();
+	rig_gone();
+	assert_int_equal(docs_int(rig_container("web"), "exitCode"), 2);
+	assert_string_equal(
+	    docs_str(tasks_get(rig, RIG_ARN), "stopCode"), "EssentialContainerExited");
+	assert_times();
+}
+
 static void test_oom(void **state)
 {
 	(void)state;
@@ -910,18 +932,18 @@ static void test_metadata(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {T(test_runs), T(test_record_first), T(test_record_fails),
-	    T(test_record_later), T(test_essential_exits), T(test_oom), T(test_no_image),
-	    T(test_no_sandbox), T(test_no_container), T(test_runtime_hangs), T(test_no_command),
-	    T(test_no_secret), T(test_no_user), T(test_no_group), T(test_kill_after_timeout),
-	    T(test_stop_signal), T(test_stop_order), T(test_stop_any_time), T(test_complete),
-	    T(test_success), T(test_no_success), T(test_start_timeout), T(test_healthy),
-	    T(test_unhealthy), T(test_check_hangs), T(test_start_period), T(test_restart),
-	    T(test_no_restart), T(test_log), T(test_log_full), T(test_kill_starting),
-	    T(test_kill_stopping), T(test_kill_exit), T(test_kill_restarting),
-	    T(test_machine_restarts), T(test_machine_restarts_disk), T(test_orphans),
-	    T(test_health_of_adopted), T(test_kept_for_an_hour), T(test_forgotten_soon),
-	    T(test_held), T(test_held_too_long), T(test_quiet), T(test_update), T(test_lacks),
-	    T(test_network), T(test_metadata)};
+	    T(test_record_later), T(test_essential_exits), T(test_ends_at_once), T(test_oom),
+	    T(test_no_image), T(test_no_sandbox), T(test_no_container), T(test_runtime_hangs),
+	    T(test_no_command), T(test_no_secret), T(test_no_user), T(test_no_group),
+	    T(test_kill_after_timeout), T(test_stop_signal), T(test_stop_order),
+	    T(test_stop_any_time), T(test_complete), T(test_success), T(test_no_success),
+	    T(test_start_timeout), T(test_healthy), T(test_unhealthy), T(test_check_hangs),
+	    T(test_start_period), T(test_restart), T(test_no_restart), T(test_log),
+	    T(test_log_full), T(test_kill_starting), T(test_kill_stopping), T(test_kill_exit),
+	    T(test_kill_restarting), T(test_machine_restarts), T(test_machine_restarts_disk),
+	    T(test_orphans), T(test_health_of_adopted), T(test_kept_for_an_hour),
+	    T(test_forgotten_soon), T(test_held), T(test_held_too_long), T(test_quiet),
+	    T(test_update), T(test_lacks), T(test_network), T(test_metadata)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

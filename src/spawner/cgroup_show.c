@@ -78,6 +78,19 @@ static int show_link(const char *name, const char *at, struct err *e)
 	return symlink(target, to) < 0 ? err_sys(e, errno, "linking %s", to) : 0;
 }
 
+/* Runtimes make a group for each container in every tree that they see, which takes its time: those
+ * that limit, and those that devices and freezing hang on. */
+static bool is_wanted(const char *name)
+{
+	static const char *const wanted[] = {
+	    "memory", "cpu", "cpuacct", "cpu,cpuacct", "cpuacct,cpu", "pids", "devices", "freezer"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		if (strcmp(wanted[i], name) == 0)
+			return true;
+	return false;
+}
+
 static int show_v1(const char *groups, const char *at, struct err *e)
 {
 	DIR *d = opendir(HOST_AT);
@@ -87,7 +100,7 @@ static int show_v1(const char *groups, const char *at, struct err *e)
 	if (mount("cgroup", at, "tmpfs", FLAGS, "mode=0755,size=64k") < 0)
 		r = err_sys(e, errno, "mounting a tmpfs on %s", at);
 	while (r == 0 && d && (entry = readdir(d))) {
-		if (entry->d_name[0] == '.' || strcmp(entry->d_name, "unified") == 0)
+		if (!is_wanted(entry->d_name))
 			continue;
 		if (entry->d_type == DT_LNK)
 			r = show_link(entry->d_name, at, e);

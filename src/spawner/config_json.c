@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "container_seccomp_bpf.h"
 #include "spawner/container_seccomp.h"
 #include "spawner/json_out.h"
 
@@ -334,6 +335,11 @@ ssize_t config_json(const struct config *c, char *out, size_t size)
 	put_wanted_mounts(&j, c);
 	json_close(&j, ']');
 	put_linux(&j, c);
+	if (!c->spec->privileged) { /* the same filter, compiled: for crun, others do not know it */
+		json_open(&j, "annotations", '{');
+		json_text(&j, "run.oci.seccomp_bpf_data", container_seccomp_bpf);
+		json_close(&j, '}');
+	}
 	json_close(&j, '}');
 	return finish(&j);
 }

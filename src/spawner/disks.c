@@ -1,8 +1,9 @@
 /*
  * Who gets which /tmp: a pool of the usual size, kept full by one long-lived child, the maker, and
- * the boxes that wait. The maker knows one order, a byte, and answers each with a struct
+ * the boxes that wait. The maker knows two orders, a byte each, and answers each with a struct
  * wire_outcome and the mount of a new disk, which it never sees again. Another size takes a job of
- * its own. See spawner_int.h and disk.h.
+ * its own. A second pool has disks of the usual size for tasks, once there has been one. See
+ * spawner_int.h and disk.h.
  */
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -16,6 +17,8 @@
 
 #define RETRY_NS 1000000000
 #define SOCKET_FD 3
+#define ORDER_BOX 'b'
+#define ORDER_TASK 't'
 #define IMAGES_FD 4
 
 /* ---- in the maker ---- */
@@ -39,9 +42,11 @@ _noreturn_ void disks_make(int socket, int images)
 	if (keep_two(socket, images) < 0)
 		_exit(1);
 	while (recv(SOCKET_FD, &order, 1, 0) == 1) {
-		struct wire_outcome o = {0};
+		struct wire_outcome o = {.size_bytes = order == ORDER_TASK};
 		struct err e = ERR_INIT;
-		_cleanup_close_ int mount = disk_make(IMAGES_FD, WIRE_TMP_MB_MIN, &e);
+		_cleanup_close_ int mount = order == ORDER_TASK
+						? disk_task(IMAGES_FD, 0, &e)
+						: disk_make(IMAGES_FD, WIRE_TMP_MB_MIN, &e);
 
 		o.result = mount < 0 ? mount : 0;
 		memcpy(o.text, e.msg, sizeof(o.text));
@@ -93,15 +98,15 @@ static bool fail_one(struct spawner *s, int result)
 	return false;
 }
 
-static int order(struct spawner *s)
+static int order(struct spawner *s, char what, unsigned *asked)
 {
 	int r = -EAGAIN;
 
 	if (!s->maker)
 		s->maker = job_maker(s);
 	if (s->maker)
-		r = fd_send_fds(s->maker->socket, "", 1, NULL, 0, MSG_DONTWAIT);
-	s->disks_asked += r == 0;
+		r = fd_send_fds(s->maker->socket, &what, 1, NULL, 0, MSG_DONTWAIT);
+	*asked += r == 0;
 	return r;
 }
 
@@ -119,15 +124,38 @@ void disks_pump(struct spawner *s)
 	if (s->no_loop || s->stopping)
 		return;
 	while (r == 0 && s->pool_count + s->disks_asked < want && s->disks_asked < ASKED_MAX)
-		r = order(s);
+		r = order(s, ORDER_BOX, &s->disks_asked);
 	while (r < 0 && fail_one(s, r))
 		;
+	while (s->task_disks_wanted && s->task_pool_count + s->task_disks_asked < TASK_POOL_MAX &&
+	       order(s, ORDER_TASK, &s->task_disks_asked) == 0)
+		;
+}
+
+/* None: the task makes its own, and says why if it cannot. */
+static void task_disk_made(struct spawner *s, int kept)
+{
+	s->task_disks_asked--;
+	if (kept >= 0)
+		s->task_pool[s->task_pool_count++] = kept;
+	else
+		s->task_disks_wanted = false; /* until the next task */
+}
+
+int disks_take_for_task(struct spawner *s)
+{
+	s->task_disks_wanted = !s->no_loop;
+	return s->task_pool_count ? s->task_pool[--s->task_pool_count] : -1;
 }
 
 void disks_on_made(struct spawner *s, const struct wire_outcome *o, int mount)
 {
 	int kept = o->result == 0 && mount >= 0 ? dup_cloexec(mount) : -1;
 
+	if (o->size_bytes) {
+		task_disk_made(s, kept);
+		return;
+	}
 	s->disks_asked--;
 	if (kept >= 0) {
 		check(s->pool_count < POOL_MAX + ASKED_MAX);
@@ -143,6 +171,8 @@ void disks_on_lost(struct spawner *s)
 {
 	log_error("the process that makes /tmp disks died");
 	s->maker = NULL;
+	s->task_disks_asked = 0;
+	s->task_disks_wanted = false;
 	for (; s->disks_asked; s->disks_asked--)
 		fail_one(s, -EIO);
 }

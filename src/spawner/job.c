@@ -201,8 +201,12 @@ static void container_done(struct spawner *s, uint64_t serial, int result, const
 void job_container(struct spawner *s, const struct wire_msg *m, int fd)
 {
 	struct task t = {.kind = JOB_CONTAINER, .msg = m, .fd = fd};
-	struct job *j = start(s, &t);
+	struct job *j;
 
+	s->task_disk = m->kind == WIRE_SANDBOX_MAKE ? disks_take_for_task(s) : -1;
+	j = start(s, &t);
+	base_closep(&s->task_disk);
+	s->task_disk = -1;
 	if (j)
 		j->serial = m->serial;
 	else
@@ -241,6 +245,7 @@ static void container_on_ready(struct spawner *s, struct job *j)
 		s->gate.container_requests--;
 	else if (n != sizeof(m))
 		container_done(s, done.serial, -EIO, "The helper process died.");
+	disks_pump(s);
 }
 
 /* ---- layers ---- */

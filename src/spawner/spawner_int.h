@@ -24,8 +24,9 @@
 	46 /* WIRE_REQUESTS_MAX, WIRE_CONTAINER_REQUESTS_MAX, DISK_JOBS_MAX, one that stays, one \
 	    * that syncs */
 #define DISK_JOBS_MAX 4
-#define POOL_MAX 4   /* ready /tmp disks of the smallest size */
-#define ASKED_MAX 16 /* such disks on their way */
+#define POOL_MAX 4      /* ready /tmp disks of the smallest size */
+#define ASKED_MAX 16    /* such disks on their way */
+#define TASK_POOL_MAX 4 /* ready disks for tasks */
 
 /* What an event is about: the upper half of epoll's data; the lower half is an index. */
 enum event_source { EV_SIGNAL, EV_CORE, EV_CORE_EXIT, EV_BOX, EV_BOX_EXIT, EV_JOB };
@@ -108,6 +109,10 @@ struct spawner {
 	int64_t disk_retry_ns;
 	int pool[POOL_MAX + ASKED_MAX];
 	unsigned pool_count;
+	int task_pool[TASK_POOL_MAX];
+	unsigned task_pool_count, task_disks_asked;
+	bool task_disks_wanted;
+	int task_disk; /* in the child that makes a sandbox: its disk, if one was ready; else -1 */
 
 	bool stopping;
 	int64_t stop_by_ns;
@@ -170,3 +175,5 @@ void disks_on_made(struct spawner *s, const struct wire_outcome *o, int mount);
 void disks_on_lost(struct spawner *s);
 /* Serve whom can be served; order what the queue and the pool want. */
 void disks_pump(struct spawner *s);
+/* A disk for a task, the caller's; -1: none is ready. */
+int disks_take_for_task(struct spawner *s);

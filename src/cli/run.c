@@ -15,8 +15,7 @@
 
 /* What the server makes of these tags is at the head of src/sched/hold.c. */
 #define TAG_HOLD "mayfly:hold"
-#define TAG_KEEP "mayfly:keep"
-#define KEEP_S "15"
+#define TAG_RM "mayfly:rm"
 #define POLL_NS 50000000L
 #define STARTED_BY "mayfly run"
 
@@ -83,8 +82,7 @@ static json_t *make_tags(const struct run_options *o)
 	if (!o->detach)
 		json_array_append_new(tags, json_pack("{s:s,s:s}", "key", TAG_HOLD, "value", "30"));
 	if (o->rm)
-		json_array_append_new(
-		    tags, json_pack("{s:s,s:s}", "key", TAG_KEEP, "value", KEEP_S));
+		json_array_append_new(tags, json_pack("{s:s,s:s}", "key", TAG_RM, "value", "true"));
 	return tags;
 }
 

@@ -215,7 +215,7 @@ describe('containers from the command line', () => {
 		const piped = await mayfly(['exec', '-i', id.slice(0, 8), 'cat'], { input });
 		assert.equal(sha256(piped.raw), sha256(input), piped.err);
 		assert.equal((await mayfly(['exec', 'web', 'no-such'])).code, 127);
-		assert.equal((await mayfly(['exec', 'web', '/www'])).code, 126);
+		assert.equal((await mayfly(['exec', 'web', '/www'])).code, 127);
 		const shell = await onTerminal([{ size: [30, 70] }, { expect: '#' },
 			{ send: 'stty size\n' }, { expect: '30 70' }, { size: [20, 60] },
 			{ send: 'sleep 1; stty size\n' }, { expect: '20 60' }, { send: 'exit 4\n' }],

@@ -37,7 +37,8 @@ int core_open_images(struct core *c, struct err *e)
 	    .data = c->config.data,
 	    .docker_config = credentials,
 	    .mirrors = c->config.mirrors,
-	    .mirror_count = c->config.mirror_count};
+	    .mirror_count = c->config.mirror_count,
+	    .own_hosts = own_hosts(c)};
 
 	snprintf(credentials, sizeof(credentials), "%s/docker-config.json", c->config.data);
 	c->registries = own_hosts(c);

@@ -58,6 +58,8 @@ struct images_options {
 	const char *docker_config;  /* credential file, or NULL */
 	const char *const *mirrors; /* "docker.io=http://127.0.0.1:5000", or NULL */
 	size_t mirror_count;
+	const char *const *own_hosts; /* hosts that mean our own registry, in names that archives
+				       * have; NULL at the end */
 };
 struct images *images_open(const struct images_options *o, struct err *e);
 /* Give up what is on its way, within moments: before the store closes. */

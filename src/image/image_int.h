@@ -50,6 +50,7 @@ struct images {
 	char *docker_config;
 	const char *const *mirrors;
 	size_t mirror_count;
+	const char *const *own_hosts;
 	/* Tables; SCOPE is the registry's host or, for our own, the realm:
 	 *   names      "SCOPE|REPOSITORY:TAG"     digest, at
 	 *   held       "SCOPE|REPOSITORY@DIGEST"  at, size, mediaType: keeps a manifest

@@ -256,6 +256,7 @@ struct images *images_open(const struct images_options *o, struct err *e)
 	i->docker_config = o->docker_config ? xstrdup(o->docker_config) : NULL;
 	i->mirrors = o->mirrors;
 	i->mirror_count = o->mirror_count;
+	i->own_hosts = o->own_hosts;
 	i->layers = -1;
 	list_init(&i->jobs);
 	list_init(&i->layer_queue);

@@ -165,6 +165,7 @@ static void hold(struct image_load *l, struct docs_change *g, const struct image
 	const struct buf *named = buf_len(&i->top) ? &i->top : &i->manifest;
 	char name[IMAGE_REFERENCE_MAX];
 
+	images_repository_ensure(l->images, g, r);
 	images_hold(l->images, g, r, digest, buf_len(&i->top) ? i->top_type : i->parsed.media_type,
 	    buf_len(named));
 	image_reference_format(r, name);
@@ -191,7 +192,9 @@ static void save_image(struct image_load *l, struct docs_change *g, const struct
 		    manifest_record(&index, NULL, buf_len(&i->top)));
 	}
 	for (size_t n = 0; n < i->name_count; n++)
-		if (image_reference_parse(str_from(i->names[n]), NULL, &r, NULL) == 0 && r.tag[0]) {
+		if (image_reference_parse(str_from(i->names[n]), l->images->own_hosts, &r, NULL) ==
+			0 &&
+		    r.tag[0]) {
 			hold(l, g, &r, i, digest);
 			named++;
 		}

@@ -184,12 +184,16 @@ static void dropping_does_not_hurt_readers(void **state)
 	struct fixture *f = *state;
 	struct journal_reader *early, *late;
 	uint64_t at, middle = 0, bytes;
+	int synced = 0;
 	struct str s;
 
 	open_it(f);
 	append(f, 0, 2000);
 	middle = journal_end(f->journal);
 	append(f, 2000, 4000);
+	/* Until then closed segments stay mapped, and readers have them for good. */
+	journal_sync(f->journal, on_sync, &synced);
+	assert_true(scratch_wait(f->loop, &synced));
 	settle(f);
 	early = journal_read(f->journal, 0);
 	late = journal_read(f->journal, 0);

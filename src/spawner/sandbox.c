@@ -189,6 +189,7 @@ static int start_pause(const struct place *p, const struct sandbox_spec *spec, i
 		return err_sys(e, errno, "making a socket pair");
 	pid = task_group_fork(&p->s->task_groups, NULL, CLONE_NEWNS);
 	if (pid == 0) {
+		close(ends[0]); /* or the end of who started us would not be seen */
 		out = ends[1];
 		run_pause(p->s, spec, disk);
 	}

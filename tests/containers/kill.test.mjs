@@ -42,6 +42,16 @@ wget -q -O /tmp/m $ECS_CONTAINER_METADATA_URI_V4/task && echo ok || echo no; sle
 	await rig.status(arn, 'STOPPED', 60_000);
 });
 
+test('killed again and again while sandboxes are made, core is always greeted anew', async () => {
+	const arns = [];
+	for (let i = 0; i < 10; i++) {
+		arns.push(await rig.run([{ sh: 'trap "exit 0" TERM; while :; do sleep 0.1; done' }]));
+		await rig.killCore();
+	}
+	for (const arn of arns) await rig.halt(arn);
+	for (const arn of arns) await rig.status(arn, 'STOPPED', 60_000);
+});
+
 test('killed at any moment of a start, it runs or never was', async () => {
 	for (let ms = 0; ms < 200; ms += 25) {
 		const arn = await rig.run([{ sh: 'echo once; sleep 1000' }, { sh: 'sleep 1000' }],

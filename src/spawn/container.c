@@ -316,6 +316,10 @@ static void plain(
 
 void spawn_container_start(struct spawn *s, const char *id, container_done *done, void *ctx)
 {
+	struct kept *k = find_kept(s->containers, id);
+
+	if (k && k->facts.state == CONTAINER_CREATED)
+		k->facts.started_ms = time_wall_ms(); /* its end may be told before its start */
 	plain(s, WIRE_CONTAINER_START, id, 0, done, ctx);
 }
 
@@ -538,10 +542,11 @@ static void told_plain(
 	struct kept *k = find_kept(c, q->id);
 
 	close_all(fds, count);
-	if (q->msg.kind == WIRE_CONTAINER_START && m->result == 0 && k &&
-	    k->facts.state == CONTAINER_CREATED) {
-		k->facts.state = CONTAINER_RUNNING;
-		k->facts.started_ms = time_wall_ms();
+	if (q->msg.kind == WIRE_CONTAINER_START && k && k->facts.state == CONTAINER_CREATED) {
+		if (m->result == 0)
+			k->facts.state = CONTAINER_RUNNING;
+		else
+			k->facts.started_ms = 0;
 	}
 	if (q->msg.kind == WIRE_CONTAINER_REMOVE && m->result == 0)
 		forget(c, q->id);

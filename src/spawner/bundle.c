@@ -291,7 +291,8 @@ static int write_config(const struct place *p, const struct sandbox_spec *sandbo
 	return r < 0 ? err_sys(e, -r, "writing config.json") : 0;
 }
 
-int bundle_enter(const struct place *p, const struct process *pause, struct err *e)
+int bundle_enter(
+    const struct place *p, const struct process *pause, const char *runtime, struct err *e)
 {
 	_cleanup_close_ int disk = sandbox_disk(p, pause, e);
 	int r;
@@ -301,7 +302,7 @@ int bundle_enter(const struct place *p, const struct process *pause, struct err 
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_sys(e, errno, "making a mount namespace");
 	r = move_to(disk, ROOT_HOST_DISK);
-	return r < 0 ? err_sys(e, -r, "mounting the disk") : 0;
+	return r < 0 ? err_sys(e, -r, "mounting the disk") : runtime_see_groups(p, runtime, e);
 }
 
 int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,

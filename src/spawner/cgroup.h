@@ -73,7 +73,8 @@ int cgroup_remove_patiently(int dir, const char *group);
 
 /* The mount namespace of containers sees each tree from the spawner's own group on, with the names
  * that the host has below /sys/fs/cgroup: for runtimes, which know paths only. at: a directory for
- * that; unified_at: one for the v2 tree of a host that has v1 trees too, which the former must not
- * show. Done before the root is changed. */
-int cgroups_show(const struct cgroups *g, const char *proc_dir, const char *at,
+ * that, with the trees that limit, devices and freezer; all_at: for all of them, v1 only;
+ * unified_at: one for the v2 tree of a host that has v1 trees too, which the former must not show.
+ * Done before the root is changed. */
+int cgroups_show(const struct cgroups *g, const char *proc_dir, const char *at, const char *all_at,
     const char *unified_at, struct err *e);

@@ -91,7 +91,8 @@ static bool is_wanted(const char *name)
 	return false;
 }
 
-static int show_v1(const char *groups, const char *at, struct err *e)
+/* all: for runtimes that want every tree, and wait for it. */
+static int show_v1(const char *groups, const char *at, bool all, struct err *e)
 {
 	DIR *d = opendir(HOST_AT);
 	struct dirent *entry;
@@ -100,7 +101,9 @@ static int show_v1(const char *groups, const char *at, struct err *e)
 	if (mount("cgroup", at, "tmpfs", FLAGS, "mode=0755,size=64k") < 0)
 		r = err_sys(e, errno, "mounting a tmpfs on %s", at);
 	while (r == 0 && d && (entry = readdir(d))) {
-		if (!is_wanted(entry->d_name))
+		if (entry->d_name[0] == '.' || strcmp(entry->d_name, "unified") == 0)
+			continue;
+		if (!all && !is_wanted(entry->d_name))
 			continue;
 		if (entry->d_type == DT_LNK)
 			r = show_link(entry->d_name, at, e);
@@ -112,7 +115,7 @@ static int show_v1(const char *groups, const char *at, struct err *e)
 	return r;
 }
 
-int cgroups_show(const struct cgroups *g, const char *proc_dir, const char *at,
+int cgroups_show(const struct cgroups *g, const char *proc_dir, const char *at, const char *all_at,
     const char *unified_at, struct err *e)
 {
 	const char *unified = g->ops == &cgroup_v2_ops ? at : unified_at;
@@ -126,5 +129,8 @@ int cgroups_show(const struct cgroups *g, const char *proc_dir, const char *at,
 	if (g->above[TREE_UNIFIED] >= 0 &&
 	    mount(g->path[TREE_UNIFIED], unified, NULL, MS_BIND, NULL) < 0)
 		return err_sys(e, errno, "showing %s to containers", g->path[TREE_UNIFIED]);
-	return g->ops == &cgroup_v2_ops ? 0 : show_v1(buf_data(&groups), at, e);
+	if (g->ops == &cgroup_v2_ops)
+		return 0;
+	r = show_v1(buf_data(&groups), at, false, e);
+	return r < 0 ? r : show_v1(buf_data(&groups), all_at, true, e);
 }

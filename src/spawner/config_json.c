@@ -7,6 +7,7 @@
 
 #include "container_seccomp_bpf.h"
 #include "spawner/container_seccomp.h"
+#include "spawner/ids.h"
 #include "spawner/json_out.h"
 
 /* By number, as <linux/capability.h> has them. */
@@ -288,10 +289,28 @@ static void put_devices(struct json_out *j, const struct config *c)
 	json_close(j, ']');
 }
 
+/* Of the pause's user namespace. crun joins it without being told, runc asks. */
+static void put_mappings(struct json_out *j)
+{
+	static const char *const names[] = {"uidMappings", "gidMappings"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		json_open(j, names[i], '[');
+		json_open(j, NULL, '{');
+		json_uint(j, "containerID", 0);
+		json_uint(j, "hostID", ID_CONTAINERS);
+		json_uint(j, "size", ID_CONTAINERS_COUNT);
+		json_close(j, '}');
+		json_close(j, ']');
+	}
+}
+
 static void put_linux(struct json_out *j, const struct config *c)
 {
 	json_open(j, "linux", '{');
 	put_namespaces(j, c);
+	if (strcmp(c->spec->runtime, "crun") != 0)
+		put_mappings(j);
 	json_text(j, "cgroupsPath", c->cgroup);
 	put_resources(j, c);
 	put_devices(j, c);

@@ -99,7 +99,7 @@ static int make_all(
 
 	if (alive < 0 || place_read_sandbox(p, &sandbox) < 0)
 		return err_set(e, ESRCH, "the sandbox of the task has gone");
-	r = bundle_enter(p, &pause, e);
+	r = bundle_enter(p, &pause, spec->runtime, e);
 	if (r == 0)
 		r = runtime_begin(p, spec, &creation, e);
 	if (r < 0)
@@ -167,7 +167,9 @@ int container_start(const struct place *p, struct err *e)
 	if (strcmp(record->spec.runtime, "crun") == 0 && start_directly(p) == 0)
 		return 0;
 	runtime = runtime_path(record->spec.runtime, path);
-	r = runtime ? runtime_run(runtime, args, e) : -ENOENT;
+	r = runtime ? runtime_enter(p, record->spec.runtime, e) : -ENOENT;
+	if (r == 0)
+		r = runtime_run(runtime, args, e);
 	return r ? err_set(e, EIO, "%s start failed (%d)", record->spec.runtime, r) : 0;
 }
 
@@ -214,7 +216,8 @@ static int forget_runtime(const struct place *p, struct err *e)
 	if (faccessat(run, p->id, F_OK, 0) < 0)
 		return 0;
 	runtime = record ? runtime_path(record->spec.runtime, path) : NULL;
-	if (runtime && strcmp(record->spec.runtime, "crun") != 0)
+	if (runtime && strcmp(record->spec.runtime, "crun") != 0 &&
+	    runtime_enter(p, record->spec.runtime, e) == 0)
 		runtime_run(runtime, args, e);
 	return remove_tree(run, p->id); /* all that crun keeps */
 }

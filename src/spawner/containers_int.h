@@ -112,7 +112,8 @@ int container_add_kept(const struct place *p, struct answer *a, struct err *e);
 
 /* ---- bundle.c ---- */
 /* Into a mount namespace of its own, with the sandbox's disk. */
-int bundle_enter(const struct place *p, const struct process *pause, struct err *e);
+int bundle_enter(
+    const struct place *p, const struct process *pause, const char *runtime, struct err *e);
 /* There: rootfs, mounts and config.json. net: a namespace of its own, or -1. */
 int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,
     const struct container_spec *spec, const struct process *pause, int net, struct err *e);
@@ -130,6 +131,10 @@ int runtime_begin(
 /* The bundle is there: have the runtime create it. -errno with the runtime's words. */
 int runtime_create(const struct place *p, struct creation *c, struct err *e);
 void runtime_abandon(struct creation *c);
+/* In a mount namespace that is nobody else's: the cgroup trees that this runtime wants. */
+int runtime_see_groups(const struct place *p, const char *name, struct err *e);
+/* The same for a process that has none of its own yet. */
+int runtime_enter(const struct place *p, const char *name, struct err *e);
 /* Run the runtime with these arguments (NULL at the end) and wait; its exit code, or -errno. */
 int runtime_run(const char *runtime, const char *const *args, struct err *e);
 const char *runtime_path(const char *name, char out[64]); /* NULL: there is no such runtime */

@@ -163,6 +163,9 @@ static int write_process(const struct place *p, const struct container_exec *x, 
 	*ret_runtime = record ? runtime_path(record->spec.runtime, path) : NULL;
 	if (!*ret_runtime)
 		return err_set(e, ENOENT, "the container's record or runtime is not there");
+	r = runtime_enter(p, record->spec.runtime, e);
+	if (r < 0)
+		return r;
 	c.spec = &record->spec;
 	c.capabilities = bundle_capabilities(p->s, &record->spec);
 	n = config_json_exec(&c, x, text, sizeof(text));

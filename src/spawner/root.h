@@ -24,10 +24,11 @@ struct cgroups;
 #define ROOT_HOST_DISK "/disk"
 #define ROOT_HOST_MOUNTS "/m"
 #define ROOT_HOST_PAUSE_ROOT "/newroot"
-#define ROOT_HOST_UNIFIED "/unified"   /* our group in a v2 tree beside v1 trees */
-#define ROOT_HOST_BINDS "/binds"       /* /0, /1 ...: those of --bind-root */
-#define ROOT_HOST_RUNTIMES "/runtimes" /* programs of --container-runtime, by name */
-#define ROOT_HOST_PAUSE "/pause"       /* mayfly-pause */
+#define ROOT_HOST_UNIFIED "/unified"    /* our group in a v2 tree beside v1 trees */
+#define ROOT_HOST_ALL_GROUPS "/cgroups" /* as /sys/fs/cgroup, with more trees */
+#define ROOT_HOST_BINDS "/binds"        /* /0, /1 ...: those of --bind-root */
+#define ROOT_HOST_RUNTIMES "/runtimes"  /* programs of --container-runtime, by name */
+#define ROOT_HOST_PAUSE "/pause"        /* mayfly-pause */
 #define ROOT_BINDS_MAX 16
 #define ROOT_RUNTIMES_MAX 8
 #define ROOT_LAYERS "/layers" /* empty: a place to put layers together */

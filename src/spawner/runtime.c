@@ -4,8 +4,10 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -146,6 +148,24 @@ int runtime_create(const struct place *p, struct creation *c, struct err *e)
 	if (!words[0] && WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return err_set(e, ENOENT, "conmon is missing; install it");
 	return err_set(e, EIO, "%s", words[0] ? words : "conmon ended without a word");
+}
+
+int runtime_see_groups(const struct place *p, const char *name, struct err *e)
+{
+	if (p->s->task_groups.v2 || strcmp(name, "crun") == 0)
+		return 0;
+	if (mount(ROOT_HOST_ALL_GROUPS, "/sys/fs/cgroup", NULL, MS_BIND | MS_REC, NULL) < 0)
+		return err_sys(e, errno, "showing all cgroup trees");
+	return 0;
+}
+
+int runtime_enter(const struct place *p, const char *name, struct err *e)
+{
+	if (strcmp(name, "crun") == 0)
+		return 0;
+	if (unshare(CLONE_NEWNS) < 0)
+		return err_sys(e, errno, "making a mount namespace");
+	return runtime_see_groups(p, name, e);
 }
 
 int runtime_run(const char *runtime, const char *const *args, struct err *e)

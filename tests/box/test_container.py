@@ -503,6 +503,21 @@ def state_of_host(m):
             "core": len(count(f"/proc/{m.core_pid}/fd"))}
 
 
+def test_runc(m):
+    if not shutil.which("runc"):
+        return
+    s = m.sandbox()
+    ended, out = m.sh(s, "echo said; grep -E 'CapEff|Seccomp:' /proc/self/status; cat /proc/self/uid_map; exit 3", runtime="runc")
+    same("code", ended["code"], 3)
+    for part in ("said", "a80425fb", "Seccomp:\t2", str(BASE)):
+        holds("runc", out, part)
+    c = m.container(s, ["/bin/sleep", "100"], runtime="runc")
+    m.do("start", id=c)
+    r = m.do("exec", id=c, exec_id=os.urandom(16).hex(), args=["/bin/sh", "-c", "echo inside; exit 4"])
+    same("exec", (r["code"], r["out"]), (4, "inside\n"))
+    m.do("remove", id=c)
+
+
 def test_nothing_is_left(m):
     m.do("sandbox_remove", id=m.sandbox(TASK))
     before = state_of_host(m)

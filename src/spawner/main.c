@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -538,5 +539,7 @@ int main(int argc, char **argv)
 	jobs_kill_all(&spawner);
 	egress_stop(&spawner.egress);
 	cgroups_remove(&spawner.cgroups);
+	if (setns(spawner.host_mounts, CLONE_NEWNS) == 0)
+		task_group_forget(&spawner.task_groups);
 	return r;
 }

@@ -169,10 +169,11 @@ void task_group_kill(const struct task_groups *g, const char *sandbox, const cha
 		cgroup_kill(top, g->unified ? container : name);
 }
 
-/* In all trees: runtimes make groups in more of them than we do. */
-static int remove_v1(const struct task_groups *g, const char *name)
+/* For each v1 tree, those that only some runtimes see among them: with our group in it. */
+static int each_v1(
+    const struct task_groups *g, int (*fn)(int top, const char *name), const char *name)
 {
-	DIR *d = opendir(TREES);
+	DIR *d = opendir(ROOT_HOST_ALL_GROUPS);
 	struct dirent *entry;
 	int r = 0;
 
@@ -183,14 +184,36 @@ static int remove_v1(const struct task_groups *g, const char *name)
 
 		if (entry->d_name[0] == '.' || entry->d_type != DT_DIR)
 			continue;
-		snprintf(path, sizeof(path), TREES "/%s/%s", entry->d_name, g->name);
+		snprintf(path, sizeof(path), ROOT_HOST_ALL_GROUPS "/%s/%s", entry->d_name, g->name);
 		top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		one = top < 0 ? 0 : cgroup_remove_patiently(top, name);
+		one = top < 0 ? 0 : fn(top, name);
 		r = one < 0 ? one : r;
 	}
 	if (d)
 		closedir(d);
 	return r;
+}
+
+/* No kill: where there is a sandbox, the group stays. */
+static int forget(int top, const char *name)
+{
+	char up[96];
+
+	snprintf(up, sizeof(up), "../%s", name);
+	unlinkat(top, "keepers", AT_REMOVEDIR);
+	return unlinkat(top, up, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+void task_group_forget(const struct task_groups *g)
+{
+	if (g->v2 || g->unified) {
+		_cleanup_close_ int top = open_top(g, NULL);
+
+		if (top >= 0)
+			forget(top, g->name);
+	}
+	if (!g->v2)
+		each_v1(g, forget, g->name);
 }
 
 int task_group_remove(const struct task_groups *g, const char *sandbox, const char *container)
@@ -205,7 +228,7 @@ int task_group_remove(const struct task_groups *g, const char *sandbox, const ch
 		r = top < 0 ? top : cgroup_remove_patiently(top, g->v2 ? name : container);
 	}
 	if (!g->v2) {
-		int one = remove_v1(g, name);
+		int one = each_v1(g, cgroup_remove_patiently, name);
 
 		r = one < 0 ? one : r;
 	}

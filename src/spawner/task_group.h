@@ -28,6 +28,8 @@ pid_t task_group_fork(
 void task_group_kill(const struct task_groups *g, const char *sandbox, const char *container);
 /* Kill and remove: a container's groups, or with NULL the sandbox's. Nothing there is no error. */
 int task_group_remove(const struct task_groups *g, const char *sandbox, const char *container);
+/* At the end: the groups that hold all others, if there are none. */
+void task_group_forget(const struct task_groups *g);
 /* linux.cgroupsPath. */
 void task_group_path(
     const struct task_groups *g, const char *sandbox, const char *container, char out[160]);

@@ -387,7 +387,7 @@ def connect(address, port):
 def test_spawner_killed(m):
     s = m.sandbox(TASK)
     address = m.net["address"]
-    c = m.container(s, ["/bin/sh", "-c", "i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); sleep 0.05; done; exit 6"])
+    c = m.container(s, ["/bin/sh", "-c", "i=0; while [ $i -lt 120 ]; do echo line $i; i=$((i+1)); sleep 0.05; done; exit 6"])
     idle = m.container(s, ["/bin/sleep", "100"])
     gone = m.container(s, ["/bin/sh", "-c", "sleep 0.5; exit 8"])
     made = m.container(s, ["/bin/sh", "-c", "echo late; exit 2"])
@@ -401,7 +401,7 @@ def test_spawner_killed(m):
     same("states", [found[x]["state"] for x in (c, idle, gone, made)], [1, 1, 2, 0])
     same("ended meanwhile", found[gone]["code"], 8)
     same("ends later", m.exit_of(c)["code"], 6)
-    same("whole log", m.output(c).split("\n"), [f"line {i}" for i in range(40)])
+    same("whole log", m.output(c).split("\n"), [f"line {i}" for i in range(120)])
     m.do("start", id=made)
     same("started by another", m.exit_of(made)["code"], 2)
     same("its log", m.output(made), "late")

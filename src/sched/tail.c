@@ -21,7 +21,7 @@
 #define PACE_NS 10000000
 #define RETRY_NS 1000000000
 #define CHUNK 65536
-#define TURN_BYTES (1024 * 1024) /* read of one container in one look */
+#define TURN_BYTES (256 * 1024) /* read of one container in one look */
 #define EVENT_MAX (256 * 1024)
 #define RETENTION_DAYS 30 /* of the group that nobody asked for */
 
@@ -216,21 +216,20 @@ static bool look(struct tail *t, size_t limit)
 	return !t->stuck && n <= 0;
 }
 
-bool tail_drain(struct tail *t)
+enum tail_rest tail_drain(struct tail *t)
 {
-	while (!look(t, TURN_BYTES))
-		if (t->stuck)
-			return false;
+	if (!look(t, TURN_BYTES))
+		return t->stuck ? TAIL_STUCK : TAIL_MORE;
 	/* Nothing will complete what has no end of line. */
 	for (size_t i = 0; i < ARRAY_SIZE(t->parts); i++) {
 		struct part *p = &t->parts[i];
 
 		if (buf_len(&p->text) && append(t, p->ts_ms, buf_str(&p->text)) == -ENOSPC)
-			return false;
+			return TAIL_STUCK;
 		buf_clear(&p->text);
 	}
 	cut(t);
-	return true;
+	return TAIL_DONE;
 }
 
 /* ---- when ---- */

@@ -328,8 +328,10 @@ void tails_free(struct tails *all);
 int tail_place(struct arena *a, const struct unit *u, struct task_log *ret, struct err *e);
 /* fd is taken. */
 struct tail *tail_open(struct tails *all, struct unit *u, int fd);
-/* The container has ended: take all that is left. false: it cannot be kept now, try again. */
-bool tail_drain(struct tail *t);
+/* The container has ended: take what is left, a part of it at a time. Stuck: it cannot be kept now,
+ * try again. */
+enum tail_rest { TAIL_DONE, TAIL_MORE, TAIL_STUCK };
+enum tail_rest tail_drain(struct tail *t);
 void tail_close(struct tail *t); /* NULL is fine */
 
 /* ---- host.c ---- */

@@ -15,6 +15,7 @@
 #define STOP_TIMEOUT_S 30
 #define KILL_TIMEOUT_NS 10000000000 /* between SIGKILL and giving up */
 #define RESTART_PERIOD_S 300
+#define LOG_RETRY_NS 1000000000
 #define ANSWER_TIMEOUT_NS (INT64_C(180) * 1000000000)
 
 /* So that whoever finds a container knows whose it is, and which of its attempts. */
@@ -104,12 +105,18 @@ void unit_open_log(struct unit *u)
 /* true: it is read to the end, or there is none. */
 static bool log_read(struct unit *u)
 {
-	if (u->log == LOG_OPEN && tail_drain(u->tail)) {
-		tail_close(take_ptr(u->tail));
-		u->log = LOG_DONE;
+	int64_t now = loop_now_ns(u->task->all->o.loop);
+
+	if (u->log == LOG_OPEN) {
+		switch (tail_drain(u->tail)) {
+		case TAIL_DONE:
+			tail_close(take_ptr(u->tail));
+			u->log = LOG_DONE;
+			break;
+		case TAIL_MORE: task_due(u->task, now); break;
+		case TAIL_STUCK: task_due(u->task, now + LOG_RETRY_NS); break;
+		}
 	}
-	if (u->log == LOG_OPEN)
-		task_due(u->task, loop_now_ns(u->task->all->o.loop) + 1000000000);
 	return u->log == LOG_NONE || u->log == LOG_DONE;
 }
 

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -12,8 +12,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const command = process.env.MAYFLY ?? join(root, 'build/mayfly');
 const READY_MS = 20_000;
 const STOP_MS = 15_000;
-const COMPLAINTS =
-	/mayfly: bug:|core was killed|core exited with|Sanitizer|runtime error:|slow callback/;
+const COMPLAINTS = /mayfly: bug:|core was killed|core exited with|Sanitizer|runtime error:/;
 
 async function freePort() {
 	const server = createServer();
@@ -46,6 +45,12 @@ async function readCredentials(data) {
 		accessKeyId: value('aws_access_key_id'),
 		secretAccessKey: value('aws_secret_access_key'),
 	};
+}
+
+// A crowded machine adds to CPU time as well: caches are cold, and what its host steals counts.
+function hasSlowCallback(log) {
+	const crowd = Math.min(3, Math.max(1, loadavg()[0] / (2 * cpus().length)));
+	return [...log.matchAll(/slow callback: (\d+) us/g)].some(([, us]) => us > 10_000 * crowd);
 }
 
 // From the first look at its status on, core measures what its callbacks take, and complains.
@@ -102,7 +107,7 @@ class Server {
 		await this.ended;
 		clearTimeout(timer);
 		// A core that dies is started again, so clients may not have noticed.
-		if (signal !== 'SIGKILL' && COMPLAINTS.test(this.log))
+		if (signal !== 'SIGKILL' && (COMPLAINTS.test(this.log) || hasSlowCallback(this.log)))
 			throw new Error(`the daemon complained:\n${this.log}`);
 	}
 

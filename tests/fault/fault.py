@@ -30,6 +30,14 @@ ROLE = "arn:aws:iam::123456789012:role/fault"
 INIT_S = 10
 
 
+def slow_callbacks(log):
+    """Lines of core about callbacks that took too much CPU time. A crowded machine adds to that time
+    as well: caches are cold, and what its host steals counts."""
+    crowd = min(3, max(1, os.getloadavg()[0] / (2 * os.cpu_count())))
+    return [line.group() for line in re.finditer(r".*slow callback: (\d+) us.*", log)
+            if int(line.group(1)) > 10000 * crowd * SLOW]
+
+
 class Server(lab.Server):
     """Options as for `mayfly serve`. Life: with Server() as s. kill_spawner() and start() on the
     same data in between. preexec: called in the new process, before it becomes the server."""
@@ -133,10 +141,8 @@ class Server(lab.Server):
         self.log.close()
         if os.environ.get("MAYFLY_SHOW_LOG"):
             print(self.text()[-8000:])
-        words = "AddressSanitizer|runtime error|assertion"
-        if SLOW == 1:
-            words += "|slow callback"
-        bad = re.findall(rf".*(?:{words}).*", self.text(), re.I)
+        bad = re.findall(r".*(?:AddressSanitizer|runtime error|assertion).*", self.text(), re.I)
+        bad += slow_callbacks(self.text())
         if os.environ.get("MAYFLY_KEEP"):
             print("kept", self.data)
         else:

@@ -43,6 +43,18 @@ static inline void list_remove(struct list *n)
 	list_init(n);
 }
 
+/* Move all nodes of `from` behind those of l. */
+static inline void list_splice_back(struct list *l, struct list *from)
+{
+	if (list_empty(from))
+		return;
+	from->next->prev = l->prev;
+	l->prev->next = from->next;
+	from->prev->next = l;
+	l->prev = from->prev;
+	list_init(from);
+}
+
 #define list_entry(node, type, member) container_of(node, type, member)
 #define list_first(l, type, member) (list_empty(l) ? NULL : list_entry((l)->next, type, member))
 #define list_last(l, type, member) (list_empty(l) ? NULL : list_entry((l)->prev, type, member))

@@ -149,6 +149,7 @@ static int open_invoke(struct core *c, struct err *e)
 	c->boxes = boxes_new(c->loop, CORE_FD_SPAWNER, &boxes, programs, count, e);
 	if (!c->boxes)
 		return -EIO;
+	front_make_room(c->server, spawn_hello(boxes_spawn(c->boxes))->boxes_max);
 	invoke.boxes = c->boxes;
 	c->invoke = invoke_new(&invoke);
 	return 0;

@@ -1,11 +1,17 @@
 /* Who gets a request. See front.h. Loop thread. */
 #include "core/front.h"
 
+#include <sys/resource.h>
+
 #include "aws/aws.h"
 #include "core/pages.h"
 #include "image/registry.h"
 #include "service/lambda/lambda.h"
 #include "service/lambda/url.h"
+
+#define CONNECTIONS_MAX 16384
+#define FDS_PER_BOX 11     /* as in spawner/main.c */
+#define FDS_OF_OTHERS 4608 /* the boxes' connections, files, and a reserve */
 
 /* One server process, one front door. */
 static const struct front_parts *parts;
@@ -83,6 +89,19 @@ struct http_server *front_open(const struct front_parts *p, struct loop *l)
 
 	parts = p;
 	return http_server_new(l, &handler, &http_limits_default);
+}
+
+/* Receivers and pollers wait by the thousand: clients get what descriptors boxes, the boxes' own
+ * server and files leave. */
+void front_make_room(struct http_server *s, unsigned boxes)
+{
+	struct rlimit files;
+	uint64_t others = (uint64_t)boxes * FDS_PER_BOX + FDS_OF_OTHERS;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 ||
+	    files.rlim_cur < others + http_limits_default.connections_max)
+		return;
+	http_server_limit(s, (unsigned)min_size(files.rlim_cur - others, CONNECTIONS_MAX));
 }
 
 void front_close(struct http_server *s)

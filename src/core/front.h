@@ -33,4 +33,6 @@ struct front_parts {
 
 /* The parts are filled in before the loop runs; the struct is the caller's. */
 struct http_server *front_open(const struct front_parts *parts, struct loop *l);
+/* Let it have as many clients as there are descriptors for. */
+void front_make_room(struct http_server *s, unsigned boxes);
 void front_close(struct http_server *s);

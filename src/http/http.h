@@ -83,6 +83,8 @@ struct http_server;
 
 struct http_server *http_server_new(
     struct loop *l, const struct http_handler *h, const struct http_limits *limits);
+/* Another connections_max; those that are there stay. */
+void http_server_limit(struct http_server *s, unsigned connections_max);
 void http_server_free(struct http_server *s); /* closes all connections and listeners */
 
 /* Accept on a listening socket, which becomes the server's. ctx goes to listener_ctx of each

@@ -264,6 +264,11 @@ struct http_listener *http_listen(struct http_server *s, int fd, void *ctx, stru
 	return l;
 }
 
+void http_server_limit(struct http_server *s, unsigned connections_max)
+{
+	s->limits.connections_max = connections_max;
+}
+
 void http_listener_limit(struct http_listener *l, unsigned connections_max)
 {
 	l->connections_max = connections_max;

@@ -133,7 +133,7 @@ static struct dedup *dedup_stage(struct queue *q, struct str key, const char *id
 	id_encode((uint64_t)d->expires_ms, seq, row);
 	memcpy(body, id, ROW_ID_LEN);
 	memcpy(body + ROW_ID_LEN, key.ptr, key.len);
-	store_send(w, q->dedup_name, (struct str){row, sizeof(row)},
+	store_send_untimed(w, q->dedup_name, (struct str){row, sizeof(row)},
 	    (struct str){body, ROW_ID_LEN + key.len}, d->expires_ms);
 	return d;
 }
@@ -250,7 +250,7 @@ static void stage_row(struct message *m, int64_t due_ms, struct store_write *w)
 	char id[ID_LEN];
 
 	id_encode(m->order, m->seq, id);
-	store_send(w, m->queue->store_name, (struct str){id, sizeof(id)},
+	store_send_untimed(w, m->queue->store_name, (struct str){id, sizeof(id)},
 	    (struct str){m->content->data, m->content->len}, due_ms);
 }
 

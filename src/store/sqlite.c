@@ -20,7 +20,8 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS messages ("
     " queue TEXT NOT NULL, id BLOB NOT NULL, body BLOB NOT NULL, due_ms INTEGER NOT NULL,"
     " sent_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, UNIQUE (queue, id)) STRICT;"
-    "CREATE INDEX IF NOT EXISTS messages_due ON messages (queue, due_ms);"
+    "DROP INDEX IF EXISTS messages_due;"
+    "CREATE INDEX IF NOT EXISTS messages_timed ON messages (queue, due_ms) WHERE sent_ms > 0;"
     "CREATE INDEX IF NOT EXISTS messages_tried ON messages (queue, id, due_ms) WHERE attempts > 0;"
     "CREATE TABLE IF NOT EXISTS files (id INTEGER PRIMARY KEY, refs INTEGER NOT NULL) STRICT;"
     "PRAGMA user_version = 1;";
@@ -180,6 +181,12 @@ void store_send(
 	o->sent_ms = time_wall_ms();
 }
 
+void store_send_untimed(
+    struct store_write *w, const char *queue, struct str id, struct str body, int64_t due_ms)
+{
+	add(w, OP_SEND, queue, id, body)->number = due_ms;
+}
+
 void store_requeue(
     struct store_write *w, const char *queue, struct str id, int64_t due_ms, int attempts)
 {
@@ -209,10 +216,30 @@ void store_add_file_op(struct store_write *w, enum op_kind kind, uint64_t id)
 	add(w, kind, "", STR_NULL, STR_NULL)->number = (int64_t)id;
 }
 
+void store_hand_over(struct store *s)
+{
+	bool idle;
+
+	if (list_empty(&s->gathered))
+		return;
+	pthread_mutex_lock(&s->lock);
+	idle = list_empty(&s->queued);
+	list_splice_back(&s->queued, &s->gathered);
+	if (idle)
+		pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void on_turn_end(struct loop_task *t)
+{
+	store_hand_over(container_of(t, struct store, hand_over));
+}
+
+/* All of a turn together: one by one, the first of many clients' writes would be alone in a commit,
+ * and the others wait for its sync. */
 void store_commit(struct store *s, struct store_write *w)
 {
 	struct store_op *turned = NULL;
-	bool idle;
 
 	while (w->ops) {
 		struct store_op *o = w->ops;
@@ -222,12 +249,8 @@ void store_commit(struct store *s, struct store_write *w)
 		turned = o;
 	}
 	w->ops = turned;
-	pthread_mutex_lock(&s->lock);
-	idle = list_empty(&s->queued);
-	list_push_back(&s->queued, &w->node);
-	if (idle)
-		pthread_cond_signal(&s->wake);
-	pthread_mutex_unlock(&s->lock);
+	list_push_back(&s->gathered, &w->node);
+	loop_defer(s->loop, &s->hand_over);
 }
 
 /* ---- opening and closing ---- */
@@ -285,6 +308,9 @@ struct store *store_open(struct loop *l, const char *dir, struct err *e)
 	pthread_mutex_init(&s->read_lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
 	pthread_cond_init(&s->checkpoint, NULL);
+	list_init(&s->gathered);
+	list_init(&s->hand_over.node);
+	s->hand_over.run = on_turn_end;
 	list_init(&s->queued);
 	list_init(&s->finished);
 	list_init(&s->readers);
@@ -309,6 +335,8 @@ void store_close(struct store *s)
 
 	if (!s)
 		return;
+	loop_task_cancel(&s->hand_over);
+	store_hand_over(s);
 	store_writer_stop(s);
 	s->jobs += s->posted; /* the task is in the loop's hands: it ends like a job */
 	take_finished(s, &finished);
@@ -393,8 +421,9 @@ static struct str copy_column(sqlite3_stmt *st, int i)
 
 static void read_messages(struct loop_work *w)
 {
-	static const char text[] = "SELECT id, body, due_ms, sent_ms, attempts FROM messages "
-				   "WHERE queue = ?1 AND due_ms <= ?2 ORDER BY due_ms LIMIT ?3";
+	static const char text[] =
+	    "SELECT id, body, due_ms, sent_ms, attempts FROM messages "
+	    "WHERE queue = ?1 AND due_ms <= ?2 AND sent_ms > 0 ORDER BY due_ms LIMIT ?3";
 	struct receive *q = container_of(w, struct receive, work);
 	struct store *s = q->store;
 	sqlite3_stmt *st = NULL;

@@ -76,12 +76,14 @@ struct store {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;       /* the writer: work or stop */
 	pthread_cond_t checkpoint; /* the checkpointer: frames or stop */
-	struct list queued;        /* lock: store_write */
-	struct list finished;      /* lock: store_write, result set */
-	bool stopping;             /* lock */
-	bool posted;               /* lock: task is on its way */
-	int wal_frames;            /* lock: in the log, not yet in the database */
-	bool finish_log;           /* lock: the rest of the log is small, the writer copies it */
+	struct list gathered;      /* loop thread: store_write of this turn */
+	struct loop_task hand_over;
+	struct list queued;   /* lock: store_write */
+	struct list finished; /* lock: store_write, result set */
+	bool stopping;        /* lock */
+	bool posted;          /* lock: task is on its way */
+	int wal_frames;       /* lock: in the log, not yet in the database */
+	bool finish_log;      /* lock: the rest of the log is small, the writer copies it */
 	struct loop_task task;
 
 	struct writer writer;
@@ -102,6 +104,8 @@ struct store {
 sqlite3 *store_db_open(const char *path, struct err *e);
 int store_errno(int sqlite_code); /* -errno */
 
+/* What was gathered goes to the writer. Loop thread. */
+void store_hand_over(struct store *s);
 int store_writer_start(struct store *s, struct err *e);
 void store_writer_stop(struct store *s); /* after the last queued write */
 /* A job on a worker ended; frees the store if that was closed meanwhile. */

@@ -72,6 +72,10 @@ void store_delete(struct store_write *w, const char *space, struct str key, int6
  * nothing. */
 void store_send(
     struct store_write *w, const char *queue, struct str id, struct str body, int64_t due_ms);
+/* The same for queues that are read by id: store_receive() does not find it, which saves an index.
+ * Its sent_ms is 0. */
+void store_send_untimed(
+    struct store_write *w, const char *queue, struct str id, struct str body, int64_t due_ms);
 void store_requeue(
     struct store_write *w, const char *queue, struct str id, int64_t due_ms, int attempts);
 void store_remove(struct store_write *w, const char *queue, struct str id);

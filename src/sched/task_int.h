@@ -292,6 +292,8 @@ int port_build(
     struct arena *a, const struct spec_in *in, struct container_spec *ret, struct err *e);
 const char *text_resolv(struct arena *a, const struct spec_in *in);
 const char *text_hosts(struct arena *a, const struct spec_in *in);
+/* What a person should read of what the spawner says of a runtime's failure. */
+void text_runtime(const char *why, char out[256]);
 int limits_build(
     struct arena *a, const struct spec_in *in, struct container_spec *ret, struct err *e);
 

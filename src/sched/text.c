@@ -1,4 +1,5 @@
-/* The small files that a container finds in /etc: resolv.conf, hosts. */
+/* Texts: the small files that a container finds in /etc, and what a runtime says of a failure. */
+#include <stdio.h>
 #include <string.h>
 
 #include "sched/task_int.h"
@@ -108,4 +109,28 @@ const char *text_hosts(struct arena *a, const struct spec_in *in)
 	else
 		buf_printf(&b, "127.0.0.1\t%s\n", spec_hostname(a, in->unit));
 	return arena_str(a, buf_str(&b)).ptr;
+}
+
+/* conmon hands on what the runtime said as a line of JSON, {"data": -1, "message": "…"}, perhaps
+ * cut off. */
+void text_runtime(const char *why, char out[256])
+{
+	static const char member[] = "\"message\"";
+	const char *at = strstr(why, member);
+	size_t n = 0;
+
+	at = at ? strchr(at + strlen(member), '"') : NULL;
+	if (!at) {
+		snprintf(out, 256, "%s", why);
+		return;
+	}
+	for (at++; *at && *at != '"' && n < 255; at++) {
+		bool escaped = *at == '\\' && at[1];
+
+		at += escaped;
+		out[n++] = escaped && (*at == 'n' || *at == 't') ? ' ' : *at;
+	}
+	while (n && (out[n - 1] == ' ' || out[n - 1] == '\n'))
+		n--;
+	out[n] = '\0';
 }

@@ -135,10 +135,12 @@ static const char *make_error(int result, const char *why)
 static void on_made(void *ctx, int result, const char *why, const struct container_net *net)
 {
 	struct unit *u = ctx;
+	char words[256];
 
 	u->task->ops--;
 	if (result < 0) {
-		unit_fail(u, make_error(result, why), why);
+		text_runtime(why, words);
+		unit_fail(u, make_error(result, why), words);
 		return;
 	}
 	if (net)
@@ -208,12 +210,14 @@ static bool make(struct unit *u)
 static void on_started(void *ctx, int result, const char *why)
 {
 	struct unit *u = ctx;
+	char words[256];
 
 	u->task->ops--;
 	if (u->phase != UNIT_STARTING)
 		return; /* it has ended already */
 	if (result < 0) {
-		unit_fail(u, "CannotStartContainerError", why);
+		text_runtime(why, words);
+		unit_fail(u, "CannotStartContainerError", words);
 		return;
 	}
 	u->phase = UNIT_RUNNING;

@@ -500,6 +500,22 @@ static void test_sizes(void **state)
 	assert_int_equal(memory, 1024);
 }
 
+static void test_runtime_words(void **state)
+{
+	char out[256];
+
+	(void)state;
+	text_runtime(
+	    "{\"data\": -1, \"message\": \"executable file `/no\\\"thing` not found\\n\"}", out);
+	assert_string_equal(out, "executable file `/no\"thing` not found");
+	text_runtime("{\"data\":-1,\"message\":\"cut of", out);
+	assert_string_equal(out, "cut of");
+	text_runtime("port 80 is taken", out);
+	assert_string_equal(out, "port 80 is taken");
+	text_runtime("", out);
+	assert_string_equal(out, "");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -507,7 +523,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {T(test_args), T(test_process), T(test_env),
 	    T(test_env_many), T(test_env_host), T(test_capabilities), T(test_limits),
 	    T(test_mounts), T(test_mounts_refused), T(test_ports), T(test_texts), T(test_sandbox),
-	    T(test_signals), T(test_sizes)};
+	    T(test_signals), T(test_sizes), T(test_runtime_words)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -293,6 +293,8 @@ if __name__ == "__main__":
         os.environ["MAYFLY_TEST_NET"] = "own"
         os.execvp("unshare", ["unshare", "--net", sys.executable, "-B", *sys.argv])
     sh("ip", "link", "set", "lo", "up")
+    # A new namespace begins as the host's is at the moment.
+    pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
     WORLD_PROCESS = world()
     try:
         fault.main()

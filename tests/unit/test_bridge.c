@@ -200,7 +200,8 @@ static int setup(void **state)
 	struct rig *g = xcalloc(1, sizeof(*g));
 
 	home = 0;
-	home = ns_new(); /* a new host for each test */
+	home = ns_new(); /* a new host for each test; some of it comes from the real one */
+	run_in(home, "echo 0 >/proc/sys/net/ipv4/ip_forward");
 	outside = ns_new();
 	outside2 = ns_new();
 	run_in(home, "ip link set lo up; ip link add up0 type veth peer name e0 &&"

@@ -69,7 +69,7 @@ struct cli_verb {
 };
 
 extern const struct cli_verb cli_serve, cli_env, cli_deploy, cli_invoke, cli_logs, cli_ls, cli_bill,
-    cli_rm, cli_run, cli_ps, cli_stop, cli_exec, cli_stats, cli_images, cli_pull, cli_rmi,
+    cli_rm, cli_run, cli_ps, cli_stop, cli_exec, cli_stats, cli_images, cli_pull, cli_push, cli_rmi,
     cli_image, cli_version, cli_help;
 
 /* All verbs in the order of the help; NULL behind the last one. */

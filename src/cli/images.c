@@ -1,4 +1,4 @@
-/* `mayfly images`, `pull`, `rmi` and `image load|tag`: what is here of images. */
+/* `mayfly images`, `pull`, `push`, `rmi` and `image load|tag`: what is here of images. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -143,6 +143,53 @@ const struct cli_verb cli_pull = {
     .min_args = 1,
     .max_args = 64,
     .run = run_pull,
+};
+
+/* ---- push ---- */
+
+static int run_push(const void *options, char **args, int count)
+{
+	const struct pull_options *o = options;
+	const char *to = count == 2 ? args[1] : NULL;
+	_cleanup_free_ char *digest = NULL;
+	_cleanup_client_ struct client *c = NULL;
+	int code = client_open(&c);
+
+	if (!code)
+		code = push_image(c, args[0], to, &digest);
+	if (!code && o->json) {
+		json_t *line = json_pack(
+		    "{s:s,s:s,s:s}", "name", args[0], "to", to ? to : args[0], "digest", digest);
+
+		json_dumpf(line, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(line);
+	} else if (!code) {
+		printf("%s %s\n", to ? to : args[0], digest);
+	}
+	return code;
+}
+
+static const struct cli_option push_table[] = {
+    {"json", 0, CLI_FLAG, NULL, "a line of JSON", offsetof(struct pull_options, json), 0, 0},
+};
+
+const struct cli_verb cli_push = {
+    .name = "push",
+    .args = "IMAGE [DESTINATION]",
+    .summary = "give an image to another registry",
+    .help = "IMAGE is the name or the digest of one that is here. DESTINATION, "
+	    "HOST[:PORT]/NAME[:TAG],\n"
+	    "says where it goes and what it is called there; without it, IMAGE's own name does.\n"
+	    "Digests stay the same. Registries on loopback are spoken to without TLS. The server's "
+	    "file\n"
+	    "docker-config.json has the credentials.",
+    .options = push_table,
+    .option_count = ARRAY_SIZE(push_table),
+    .size = sizeof(struct pull_options),
+    .min_args = 1,
+    .max_args = 2,
+    .run = run_push,
 };
 
 /* ---- rmi ---- */

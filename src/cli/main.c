@@ -19,6 +19,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_stats,
     &cli_images,
     &cli_pull,
+    &cli_push,
     &cli_rmi,
     &cli_image,
     &cli_version,

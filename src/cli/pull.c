@@ -1,4 +1,4 @@
-/* Pulling images. See pull.h. */
+/* Pulling and pushing images. See pull.h. */
 #include "cli/pull.h"
 
 #include <stdio.h>
@@ -89,22 +89,66 @@ static int outcome(const struct pull *p, const char *policy, char **ret_digest)
 	    p->name, why);
 }
 
-int pull_image(struct client *c, const char *name, const char *policy, char **ret_digest)
+/* Send the request and show what comes. CLI_OK: p->last says how it ended. The caller ends p. */
+static int follow(struct client *c, struct pull *p, const char *path, const char *what)
 {
-	_cleanup_free_ char *begin = xasprintf("/_mayfly/images/pull?policy=%s&name=", policy);
-	_cleanup_free_ char *path = client_path(begin, name, "");
 	_cleanup_answer_ struct client_answer a = {0};
-	struct pull p = {.name = name};
 	struct client_request r = {
-	    .service = "ecr", .method = "POST", .path = path, .on_data = on_data, .ctx = &p};
+	    .service = "ecr", .method = "POST", .path = path, .on_data = on_data, .ctx = p};
 	int code = client_send(c, &r, &a);
 
 	term_progress(NULL);
 	if (!code && a.status != 200)
-		code = client_refused(c, &a, "pulling the image");
-	else if (!code)
+		code = client_refused(c, &a, what);
+	return code;
+}
+
+static void done(struct pull *p)
+{
+	json_decref(p->last);
+	buf_done(&p->line);
+}
+
+int pull_image(struct client *c, const char *name, const char *policy, char **ret_digest)
+{
+	_cleanup_free_ char *begin = xasprintf("/_mayfly/images/pull?policy=%s&name=", policy);
+	_cleanup_free_ char *path = client_path(begin, name, "");
+	struct pull p = {.name = name};
+	int code = follow(c, &p, path, "pulling the image");
+
+	if (!code)
 		code = outcome(&p, policy, ret_digest);
-	json_decref(p.last);
-	buf_done(&p.line);
+	done(&p);
+	return code;
+}
+
+static int push_outcome(const struct pull *p, char **ret_digest)
+{
+	const char *digest = field_text(p->last, "digest"), *why = field_text(p->last, "message");
+
+	if (*digest) {
+		*ret_digest = xstrdup(digest);
+		return CLI_OK;
+	}
+	if (strcmp(field_text(p->last, "error"), "ImageNotFoundException") == 0)
+		return cli_fail(CLI_ABSENT,
+		    "`mayfly images` lists what is here; `mayfly pull` and `mayfly image load` get "
+		    "more",
+		    "pushing %s: %s", p->name, why);
+	return cli_fail(CLI_FAILED, NULL, "pushing %s: %s", p->name,
+	    *why ? why : "the server ended the connection; its own log says more");
+}
+
+int push_image(struct client *c, const char *name, const char *to, char **ret_digest)
+{
+	_cleanup_free_ char *begin =
+	    client_path("/_mayfly/images/push?name=", name, to ? "&to=" : "");
+	_cleanup_free_ char *path = client_path(begin, to ? to : "", "");
+	struct pull p = {.name = name};
+	int code = follow(c, &p, path, "pushing the image");
+
+	if (!code)
+		code = push_outcome(&p, ret_digest);
+	done(&p);
 	return code;
 }

@@ -20,7 +20,7 @@ struct options {
 	struct cli_list listen, brokers, mirrors, dns, allow, binds, container_runtimes;
 	bool dev, debug, egress, privileged;
 	int64_t boxes, pool_memory_mb, pool_each, concurrency, idle_s, retry_base_ms, spin_us;
-	int64_t stream_rate;
+	int64_t stream_rate, registry_timeout_s;
 };
 
 struct command {
@@ -173,6 +173,7 @@ static void add_core_options(struct command *c, const struct options *o)
 		add_text(c, "--broker", o->brokers.items[i]);
 	for (size_t i = 0; i < o->mirrors.count; i++)
 		add_text(c, "--mirror", o->mirrors.items[i]);
+	add_number(c, "--registry-timeout", o->registry_timeout_s);
 	add_number(c, "--pool-memory", o->pool_memory_mb);
 	add_number(c, "--pool-each", o->pool_each);
 	add_number(c, "--concurrency", o->concurrency);
@@ -235,6 +236,9 @@ static const struct cli_option table[] = {
 	"where images of registry HOST are looked for first:\ndocker.io=https://mirror.example; "
 	"may be given again",
 	AT(mirrors), 0, 0},
+    {"registry-timeout", 0, CLI_NUMBER, "SECONDS",
+	"give up a registry that neither sends nor takes for so long (30)", AT(registry_timeout_s),
+	1, 3600},
     {"boxes", 0, CLI_NUMBER, "N", "the most boxes at a time (2048)", AT(boxes), 1, 2048},
     {"pool-memory", 0, CLI_NUMBER, "MB",
 	"memory for boxes that are ready before they are needed (64)", AT(pool_memory_mb), 0,
@@ -290,6 +294,7 @@ const struct cli_verb cli_serve = {
 	    .retry_base_ms = -1,
 	    .stream_rate = -1,
 	    .spin_us = -1,
+	    .registry_timeout_s = -1,
 	},
     .size = sizeof(struct options),
     .run = run,

@@ -26,6 +26,7 @@ static const struct option options[] = {
     {"--idle", NUMBER, offsetof(struct config, idle_s), 1, 86400},
     {"--retry-base-ms", NUMBER, offsetof(struct config, retry_base_ms), 1, 3600000},
     {"--stream-rate", NUMBER, offsetof(struct config, stream_rate_kib), 0, 1048576},
+    {"--registry-timeout", NUMBER, offsetof(struct config, registry_timeout_s), 1, 3600},
     {"--spin-us", NUMBER, offsetof(struct config, spin_us), 0, 1000},
 };
 
@@ -82,6 +83,7 @@ int config_parse(struct config *c, int argc, char **argv, struct err *e)
 	    .concurrency = 1000,
 	    .idle_s = 300,
 	    .retry_base_ms = 60000,
+	    .registry_timeout_s = 30,
 	    .spin_us = 50};
 	for (int i = 1; i < argc; i++) {
 		const struct option *o = find(argv[i]);

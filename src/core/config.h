@@ -19,6 +19,7 @@ struct config {
 	int64_t idle_s;
 	int64_t stream_rate_kib;
 	int64_t retry_base_ms; /* tests compress time with it */
+	int64_t registry_timeout_s;
 	int64_t spin_us;
 	bool debug;
 };

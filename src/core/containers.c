@@ -38,7 +38,8 @@ int core_open_images(struct core *c, struct err *e)
 	    .docker_config = credentials,
 	    .mirrors = c->config.mirrors,
 	    .mirror_count = c->config.mirror_count,
-	    .own_hosts = own_hosts(c)};
+	    .own_hosts = own_hosts(c),
+	    .registry_timeout_s = c->config.registry_timeout_s};
 
 	snprintf(credentials, sizeof(credentials), "%s/docker-config.json", c->config.data);
 	c->registries = own_hosts(c);

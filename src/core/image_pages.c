@@ -20,6 +20,7 @@ struct work {
 	struct http_request *r; /* NULL: the client has gone */
 	const struct front_parts *parts;
 	struct image_pull *pull;
+	struct image_push *push;
 	struct image_load *load;
 	struct loop_timer timer; /* progress */
 	bool ended;              /* the body is there whole */
@@ -53,7 +54,17 @@ static bool name_of(struct http_request *r, const struct front_parts *p, const c
 	return false;
 }
 
-/* ---- pulling ---- */
+/* ---- pulling and pushing ---- */
+
+static struct work *work_new(const struct front_parts *p, struct http_request *r)
+{
+	struct work *w = xcalloc(1, sizeof(*w));
+
+	w->r = r;
+	w->parts = p;
+	r->user = w;
+	return w;
+}
 
 static void send_line(struct work *w, json_t *line)
 {
@@ -70,7 +81,10 @@ static void on_progress(struct loop_timer *t)
 	struct work *w = container_of(t, struct work, timer);
 	struct image_progress g;
 
-	image_pull_progress(w->pull, &g);
+	if (w->pull)
+		image_pull_progress(w->pull, &g);
+	else
+		image_push_progress(w->push, &g);
 	send_line(w, json_pack("{s:I,s:I,s:i,s:i}", "bytes_done", (json_int_t)g.bytes_done,
 			 "bytes_total", (json_int_t)g.bytes_total, "layers_done",
 			 (int)g.layers_done, "layers_total", (int)g.layers_total));
@@ -105,12 +119,32 @@ static bool policy_of(const char *text, enum image_pull_policy *ret)
 	return !text;
 }
 
-static void pull(const struct front_parts *p, struct http_request *r)
+/* An answer that is told as it goes. */
+static struct work *begin_story(const struct front_parts *p, struct http_request *r)
 {
 	const struct http_header type = {STR("content-type"), STR("application/x-ndjson")};
+	struct work *w = work_new(p, r);
+
+	http_reply_start(r, 200, &type, 1, -1, NULL);
+	w->timer.on_due = on_progress;
+	loop_timer_set(p->loop, &w->timer, PROGRESS_NS);
+	return w;
+}
+
+/* The body, if there is one: who we are at the registry. Strings are its own. */
+static json_t *credentials_of(struct http_request *r, struct image_auth *ret)
+{
 	json_t *body = json_loadb(buf_str(&r->body).ptr, buf_len(&r->body), 0, NULL);
-	struct image_auth auth = {json_string_value(json_object_get(body, "username")),
-	    json_string_value(json_object_get(body, "password"))};
+
+	ret->username = json_string_value(json_object_get(body, "username"));
+	ret->password = json_string_value(json_object_get(body, "password"));
+	return body;
+}
+
+static void pull(const struct front_parts *p, struct http_request *r)
+{
+	struct image_auth auth;
+	json_t *body = credentials_of(r, &auth);
 	enum image_pull_policy policy;
 	struct image_reference name;
 	struct work *w;
@@ -118,15 +152,55 @@ static void pull(const struct front_parts *p, struct http_request *r)
 	if (!policy_of(pages_parameter(r, "policy"), &policy)) {
 		pages_reply_error(r, 400, "policy is 'missing', 'always' or 'never'.");
 	} else if (name_of(r, p, "name", &name)) {
-		w = xcalloc(1, sizeof(*w));
-		w->r = r;
-		w->parts = p;
-		r->user = w;
-		http_reply_start(r, 200, &type, 1, -1, NULL);
-		w->timer.on_due = on_progress;
+		w = begin_story(p, r);
 		w->pull = image_pull_start(
 		    p->images, &name, policy, auth.username ? &auth : NULL, on_pulled, w);
-		loop_timer_set(p->loop, &w->timer, PROGRESS_NS);
+	}
+	json_decref(body);
+}
+
+static void on_pushed(void *ctx, const char *digest, const char *code, const char *why)
+{
+	struct work *w = ctx;
+
+	loop_timer_stop(w->parts->loop, &w->timer);
+	if (digest)
+		send_line(w, json_pack("{s:s}", "digest", digest));
+	else
+		send_line(w, json_pack("{s:s,s:s}", "error", code, "message", why));
+	http_reply_end(w->r);
+	free(w);
+}
+
+/* name: of an image, or nothing but its digest. */
+static bool source_of(
+    struct http_request *r, const struct front_parts *p, struct image_reference *ret)
+{
+	const char *text = pages_parameter(r, "name");
+
+	if (!text || !image_digest_ok(str_from(text)))
+		return name_of(r, p, "name", ret);
+	*ret = (struct image_reference){0};
+	snprintf(ret->digest, sizeof(ret->digest), "%s", text);
+	if (pages_parameter(r, "to"))
+		return true;
+	pages_reply_error(
+	    r, 400, "A digest alone does not say where to push to: give a destination.");
+	return false;
+}
+
+static void push(const struct front_parts *p, struct http_request *r)
+{
+	struct image_auth auth;
+	json_t *body = credentials_of(r, &auth);
+	struct image_reference from, to;
+	struct work *w;
+
+	if (source_of(r, p, &from) &&
+	    name_of(r, p, pages_parameter(r, "to") ? "to" : "name", &to)) {
+		w = begin_story(p, r);
+		w->push = image_push_start(
+		    p->images, &from, &to, auth.username ? &auth : NULL, on_pushed, w);
 	}
 	json_decref(body);
 }
@@ -143,16 +217,6 @@ static void on_changed(void *ctx, int result)
 		pages_reply_error(w->r, result == -ENOENT ? 404 : 500,
 		    result == -ENOENT ? "There is no image of this name." : strerror(-result));
 	free(w);
-}
-
-static struct work *work_new(const struct front_parts *p, struct http_request *r)
-{
-	struct work *w = xcalloc(1, sizeof(*w));
-
-	w->r = r;
-	w->parts = p;
-	r->user = w;
-	return w;
 }
 
 static void change(const struct front_parts *p, struct http_request *r, bool tag)
@@ -265,6 +329,8 @@ void image_pages_on_request(const struct front_parts *p, struct http_request *r)
 		change(p, r, false);
 	} else if (str_is(r->path, IMAGE_PAGES_PATH "/pull") && post) {
 		pull(p, r);
+	} else if (str_is(r->path, IMAGE_PAGES_PATH "/push") && post) {
+		push(p, r);
 	} else if (str_is(r->path, IMAGE_PAGES_PATH "/tag") && post) {
 		change(p, r, true);
 	} else if (str_is(r->path, IMAGE_PAGES_PATH "/load") && post) {
@@ -284,6 +350,8 @@ void image_pages_on_cancel(const struct front_parts *p, struct http_request *r)
 	loop_timer_stop(p->loop, &w->timer);
 	if (w->pull)
 		image_pull_cancel(w->pull);
+	else if (w->push)
+		image_push_cancel(w->push);
 	else if (w->load)
 		image_load_cancel(w->load);
 	else

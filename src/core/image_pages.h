@@ -1,8 +1,8 @@
 /*
- * Images for the command line, below /_mayfly/images: what is here (GET), pulling (POST pull, told
- * as it goes), removing (DELETE), naming (POST tag), loading archives (POST load gives a ticket,
- * PUT load/TICKET takes the archive). Requests are signed; a ticket stands for the signature of a
- * body that is too large for one.
+ * Images for the command line, below /_mayfly/images: what is here (GET), pulling and pushing (POST
+ * pull, POST push, told as it goes), removing (DELETE), naming (POST tag), loading archives (POST
+ * load gives a ticket, PUT load/TICKET takes the archive). Requests are signed; a ticket stands for
+ * the signature of a body that is too large for one.
  */
 #pragma once
 

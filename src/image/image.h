@@ -60,6 +60,8 @@ struct images_options {
 	size_t mirror_count;
 	const char *const *own_hosts; /* hosts that mean our own registry, in names that archives
 				       * have; NULL at the end */
+	int64_t registry_timeout_s;   /* a registry that neither sends nor takes is given up; 0: 30
+				       */
 };
 struct images *images_open(const struct images_options *o, struct err *e);
 /* Give up what is on its way, within moments: before the store closes. */
@@ -106,6 +108,19 @@ struct image_pull *image_pull_start(struct images *i, const struct image_referen
     void (*done)(void *ctx, struct image *image, const char *code, const char *why), void *ctx);
 void image_pull_cancel(struct image_pull *p); /* done will not be called */
 void image_pull_progress(const struct image_pull *p, struct image_progress *ret);
+
+/* ---- giving one to another registry ---- */
+
+struct image_push;
+/* Push an image that is here (by name, or with nothing but a digest) under another name. done once:
+ * the manifest's digest, or NULL and a code (ImageNotFoundException, CannotPushImageError) and
+ * words. Of an index whose other images are not here, this machine's image alone is pushed. auth
+ * NULL: the credential file. */
+struct image_push *image_push_start(struct images *i, const struct image_reference *from,
+    const struct image_reference *to, const struct image_auth *auth,
+    void (*done)(void *ctx, const char *digest, const char *code, const char *why), void *ctx);
+void image_push_cancel(struct image_push *p); /* done will not be called */
+void image_push_progress(const struct image_push *p, struct image_progress *ret);
 
 /* Asked before a layer that no image needs is removed: does something that runs need it? */
 void images_set_in_use(

@@ -4,6 +4,7 @@
  *   reference.c  names                   images.c   opening, tables, local images, collecting
  *   manifest.c   JSON of images          image.c    one image: configuration, users
  *   remote.c     HTTP with registries    resolve.c  from a name to manifest and configuration
+ *   remote_push.c  and the other way     push.c     an image to another registry
  *   challenge.c  who we are there        layer.c    one layer: fetched, kept and unpacked at once
  *   blob.c       files by digest         pull.c     all of it together
  *   thread.c     what blocks               archive.c  files of an archive
@@ -51,6 +52,7 @@ struct images {
 	const char *const *mirrors;
 	size_t mirror_count;
 	const char *const *own_hosts;
+	int64_t stall_s;
 	/* Tables; SCOPE is the registry's host or, for our own, the realm:
 	 *   names      "SCOPE|REPOSITORY:TAG"     digest, at
 	 *   held       "SCOPE|REPOSITORY@DIGEST"  at, size, mediaType: keeps a manifest
@@ -129,6 +131,13 @@ struct resolving {
 };
 void resolving_run(struct job *j);
 void resolving_done(struct resolving *r); /* frees what is in it */
+
+/* Who we are at a registry by the credential file, if auth does not say: copies. Blocks. */
+void image_credentials(const struct images *i, const char *registry, struct image_auth *auth);
+void image_auth_done(struct image_auth *auth); /* frees copies */
+#define REGISTRY_BASE_SIZE 300
+/* "https://registry-1.docker.io" for "docker.io" */
+void image_registry_base(const char *host, char out[REGISTRY_BASE_SIZE]);
 
 /* ---- layer.c ---- */
 

@@ -257,6 +257,7 @@ struct images *images_open(const struct images_options *o, struct err *e)
 	i->mirrors = o->mirrors;
 	i->mirror_count = o->mirror_count;
 	i->own_hosts = o->own_hosts;
+	i->stall_s = o->registry_timeout_s;
 	i->layers = -1;
 	list_init(&i->jobs);
 	list_init(&i->layer_queue);

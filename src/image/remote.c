@@ -2,50 +2,22 @@
  * HTTP with a registry by libcurl, one request at a time and thread: tokens, redirects, broken
  * connections. See remote.h.
  */
-#include "image/remote.h"
+#include "image/remote_int.h"
 
-#include <curl/curl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #define REDIRECTS_MAX 5
-#define TRIES_MAX 5     /* of a blob, each of which has brought something */
 #define TOKEN_MAX 16384 /* characters */
 #define CONNECT_S 15L
-#define STALL_NS (30 * INT64_C(1000000000))
-#define URL_MAX 4096
+#define SECOND_NS INT64_C(1000000000)
+#define STALL_S 30
+#define COMMIT_FACTOR 4 /* whoever has got a whole blob may have to move it before he answers */
 
 static const char accepted[] = "Accept: " MEDIA_OCI_INDEX ", " MEDIA_OCI_MANIFEST
 			       ", " MEDIA_DOCKER_LIST ", " MEDIA_DOCKER_MANIFEST;
-
-struct remote {
-	char *base, *repository, *username, *password;
-	pthread_mutex_t lock;
-	char *authorization; /* header; NULL: none yet */
-};
-
-/* One request and what came of it. */
-struct exchange {
-	struct remote *remote;
-	const bool *cancel;
-	CURL *curl;
-	long status;
-	char location[URL_MAX], media_type[MEDIA_TYPE_SIZE];
-	struct challenge challenge;
-	bool challenged;
-	int64_t heard_ns;
-	bool stalled;
-	/* the body */
-	struct buf *text; /* of answers that are kept, up to `most` bytes */
-	size_t most;
-	int (*put)(void *ctx, const void *data, size_t len);
-	void *ctx;
-	uint64_t skip; /* bytes at the start that put() had before */
-	uint64_t left; /* bytes that put() may still get */
-	int error;     /* of put(), or our own */
-};
 
 void pull_failure_set(struct pull_failure *f, const char *code, const char *format, ...)
 {
@@ -69,7 +41,7 @@ static int64_t now_ns(void)
 	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-static bool cancelled(const struct exchange *x)
+bool exchange_cancelled(const struct exchange *x)
 {
 	return __atomic_load_n(x->cancel, __ATOMIC_RELAXED);
 }
@@ -92,6 +64,8 @@ struct remote *remote_new(const struct remote_options *o)
 	r->repository = xstrdup(o->repository);
 	r->username = xstrdup(o->username ? o->username : "");
 	r->password = xstrdup(o->password ? o->password : "");
+	r->push = o->push;
+	r->stall_ns = (o->stall_s ? o->stall_s : STALL_S) * SECOND_NS;
 	pthread_mutex_init(&r->lock, NULL);
 	return r;
 }
@@ -195,6 +169,50 @@ static size_t on_data(char *data, size_t size, size_t count, void *ctx)
 	return whole;
 }
 
+static size_t on_send(char *out, size_t size, size_t count, void *ctx)
+{
+	struct exchange *x = ctx;
+	struct sending *b = x->body;
+	size_t len = min_size(size * count, b->size - b->at);
+	ssize_t n = (ssize_t)len;
+
+	if (b->fd >= 0)
+		n = pread(b->fd, out, len, (off_t)b->at);
+	else
+		memcpy(out, b->text + b->at, len);
+	if (n < 0 || (n == 0 && len)) {
+		x->error = n < 0 ? -errno : -EIO;
+		return CURL_READFUNC_ABORT;
+	}
+	b->at += (uint64_t)n;
+	if (b->total)
+		__atomic_fetch_add(b->total, (uint64_t)n, __ATOMIC_RELAXED);
+	x->heard_ns = now_ns();
+	return (size_t)n;
+}
+
+static void send_from(struct sending *b, uint64_t at)
+{
+	if (b->total)
+		__atomic_fetch_add(b->total, at - b->at, __ATOMIC_RELAXED);
+	b->at = at;
+}
+
+static int on_seek(void *ctx, curl_off_t offset, int origin)
+{
+	struct exchange *x = ctx;
+
+	if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > x->body->size)
+		return CURL_SEEKFUNC_FAIL;
+	send_from(x->body, (uint64_t)offset);
+	return CURL_SEEKFUNC_OK;
+}
+
+static bool sent_all(const struct exchange *x)
+{
+	return x->body && x->body->at == x->body->size;
+}
+
 static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
 	struct exchange *x = ctx;
@@ -203,17 +221,41 @@ static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl
 	(void)b;
 	(void)c;
 	(void)d;
-	x->stalled = now_ns() - x->heard_ns > STALL_NS;
-	return x->stalled || cancelled(x);
+	x->stalled =
+	    now_ns() - x->heard_ns > (sent_all(x) ? COMMIT_FACTOR : 1) * x->remote->stall_ns;
+	return x->stalled || exchange_cancelled(x);
 }
 
 /* ---- one request ---- */
+
+static void set_method(const struct exchange *x)
+{
+	CURL *c = x->curl;
+
+	if (x->body) {
+		curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)x->body->size);
+		curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
+		curl_easy_setopt(c, CURLOPT_READFUNCTION, on_send);
+		curl_easy_setopt(c, CURLOPT_READDATA, x);
+		curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, on_seek);
+		curl_easy_setopt(c, CURLOPT_SEEKDATA, x);
+	} else if (x->method && strcmp(x->method, "HEAD") == 0) {
+		curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
+	} else if (x->method) {
+		curl_easy_setopt(c, CURLOPT_POST, 1L);
+		curl_easy_setopt(c, CURLOPT_POSTFIELDS, "");
+		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE, 0L);
+	}
+}
 
 static void set_options(struct exchange *x, const char *url, struct curl_slist *headers)
 {
 	CURL *c = x->curl;
 	char range[32];
 
+	curl_easy_reset(c); /* keeps the connection */
+	set_method(x);
 	curl_easy_setopt(c, CURLOPT_URL, url);
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -237,8 +279,8 @@ static void set_options(struct exchange *x, const char *url, struct curl_slist *
 	curl_easy_setopt(c, CURLOPT_RANGE, x->put && x->skip ? range : NULL);
 }
 
-/* GET once. curl's verdict; x->status says the rest. */
-static CURLcode get(struct exchange *x, const char *url, const char *authorization)
+/* Once. curl's verdict; x->status says the rest. */
+static CURLcode perform(struct exchange *x, const char *url, const char *authorization)
 {
 	struct curl_slist *headers = NULL;
 	CURLcode r;
@@ -248,7 +290,13 @@ static CURLcode get(struct exchange *x, const char *url, const char *authorizati
 	x->challenged = false;
 	x->challenge = (struct challenge){0};
 	x->heard_ns = now_ns();
-	if (!x->put)
+	if (x->body) {
+		_cleanup_free_ char *type = xasprintf("Content-Type: %s", x->type);
+
+		send_from(x->body, 0);
+		headers = curl_slist_append(headers, type);
+	}
+	if (!x->put && !x->method)
 		headers = curl_slist_append(headers, accepted);
 	if (authorization)
 		headers = curl_slist_append(headers, authorization);
@@ -264,8 +312,7 @@ static bool is_redirect(long status)
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-/* Where the answer sends us, with url as what it is relative to. Never from TLS to plain text. */
-static int follow(const struct exchange *x, char url[URL_MAX])
+int exchange_follow(const struct exchange *x, char url[URL_MAX])
 {
 	bool tls = strncmp(url, "https://", 8) == 0;
 	char *text = NULL;
@@ -293,20 +340,20 @@ static bool same_origin(const char *a, const char *b)
 	return na && na == nb && strncasecmp(a, b, na) == 0;
 }
 
-/* GET, redirects followed; the credentials stay with the host that they are for. */
-static CURLcode get_following(struct exchange *x, const char *first, const char *authorization)
+/* Redirects are followed; the credentials stay with the host that they are for. */
+static CURLcode run_following(struct exchange *x, const char *first, const char *authorization)
 {
 	char url[URL_MAX];
 	CURLcode r;
 
 	snprintf(url, sizeof(url), "%s", first);
 	for (int i = 0; i <= REDIRECTS_MAX; i++) {
-		r = get(x, url, same_origin(first, url) ? authorization : NULL);
+		r = perform(x, url, same_origin(first, url) ? authorization : NULL);
 		if (r != CURLE_OK || !is_redirect(x->status))
 			return r;
 		if (x->text)
 			buf_clear(x->text);
-		if (follow(x, url) < 0)
+		if (exchange_follow(x, url) < 0)
 			break;
 	}
 	x->error = -ELOOP;
@@ -356,10 +403,11 @@ static char *fetch_token(struct remote *r, const struct challenge *c, const bool
 	char *header = NULL;
 
 	url_encode(str_from(c->service), false, service);
-	url = xasprintf("%s%cservice=%s&scope=repository:%s:pull", c->realm,
-	    strchr(c->realm, '?') ? '&' : '?', service, r->repository);
+	url = xasprintf("%s%cservice=%s&scope=repository:%s:%s", c->realm,
+	    strchr(c->realm, '?') ? '&' : '?', service, r->repository,
+	    r->push ? "pull,push" : "pull");
 	if (x.curl && strlen(url) < URL_MAX && realm_allowed(r, c->realm) &&
-	    get_following(&x, url, basic) == CURLE_OK && x.status == 200)
+	    run_following(&x, url, basic) == CURLE_OK && x.status == 200)
 		header = token_of(buf_str(&text));
 	curl_easy_cleanup(x.curl);
 	buf_done(&text);
@@ -400,13 +448,15 @@ static char *authorize(struct exchange *x, const char *used)
 	return header;
 }
 
-static CURLcode get_authorized(struct exchange *x, const char *url)
+CURLcode exchange_run(struct exchange *x, const char *url)
 {
-	_cleanup_free_ char *header = current_authorization(x->remote);
-	CURLcode r = get_following(x, url, header);
+	/* An upload may be told to go to another host, which the credentials are not for. */
+	bool ours = same_origin(x->remote->base, url);
+	_cleanup_free_ char *header = ours ? current_authorization(x->remote) : NULL;
+	CURLcode r = run_following(x, url, header);
 	char *another;
 
-	if (r != CURLE_OK || x->status != 401)
+	if (r != CURLE_OK || x->status != 401 || !ours)
 		return r;
 	another = authorize(x, header);
 	if (!another)
@@ -415,7 +465,7 @@ static CURLcode get_authorized(struct exchange *x, const char *url)
 	header = another;
 	if (x->text)
 		buf_clear(x->text);
-	return get_following(x, url, header);
+	return run_following(x, url, header);
 }
 
 /* ---- what went wrong, in words ---- */
@@ -424,12 +474,13 @@ static int say(struct pull_failure *f, const struct exchange *x, CURLcode r, con
 {
 	const char *host = strstr(x->remote->base, "://") + 3;
 
-	if (cancelled(x)) {
+	if (exchange_cancelled(x)) {
 		pull_failure_set(f, PULL_ERROR, "the pull was given up");
 		return -ECANCELED;
 	}
 	if (x->stalled) {
-		pull_failure_set(f, PULL_ERROR, "%s sent nothing for 30 s (%s)", host, what);
+		pull_failure_set(f, PULL_ERROR, "%s sent nothing for %" PRId64 " s (%s)", host,
+		    x->remote->stall_ns / SECOND_NS, what);
 		return -ETIMEDOUT;
 	}
 	if (x->error == -EMSGSIZE || x->error == -EFBIG)
@@ -468,7 +519,7 @@ int remote_manifest(struct remote *r, const char *reference, const bool *cancel,
 	snprintf(url, sizeof(url), "%s/v2/%s/manifests/%s", r->base, r->repository, reference);
 	snprintf(what, sizeof(what), "manifest %s", reference);
 	if (x.curl)
-		c = get_authorized(&x, url);
+		c = exchange_run(&x, url);
 	if (c != CURLE_OK || x.status != 200)
 		result = say(f, &x, c, what);
 	/* Nothing but a wrong login is about more than this manifest. */
@@ -479,10 +530,9 @@ int remote_manifest(struct remote *r, const char *reference, const bool *cancel,
 	return result;
 }
 
-/* Worth another try: the connection broke, or the registry has a bad moment. */
-static bool may_pass(const struct exchange *x, CURLcode r)
+bool exchange_may_pass(const struct exchange *x, CURLcode r)
 {
-	if (x->error || x->stalled || cancelled(x))
+	if (x->error || x->stalled || exchange_cancelled(x))
 		return false;
 	if (r == CURLE_OK)
 		return x->status == 429 || x->status >= 500 || x->status == 200 || x->status == 206;
@@ -490,7 +540,7 @@ static bool may_pass(const struct exchange *x, CURLcode r)
 	       r == CURLE_GOT_NOTHING || r == CURLE_COULDNT_CONNECT;
 }
 
-static void pause_before(int attempt)
+void exchange_pause(int attempt)
 {
 	const struct timespec t = {attempt > 3 ? 2 : 0, attempt > 3 ? 0 : attempt * 250000000L};
 
@@ -513,12 +563,12 @@ int remote_blob(struct remote *r, const struct descriptor *d, const bool *cancel
 	snprintf(url, sizeof(url), "%s/v2/%s/blobs/%s", r->base, r->repository, d->digest);
 	for (int attempt = 0; x.curl && attempt < TRIES_MAX; attempt++) {
 		if (attempt)
-			pause_before(attempt);
+			exchange_pause(attempt);
 		x.skip = d->size - x.left;
-		c = get_authorized(&x, url);
+		c = exchange_run(&x, url);
 		if (c == CURLE_OK && (x.status == 200 || x.status == 206) && !x.left)
 			break;
-		if (!may_pass(&x, c))
+		if (!exchange_may_pass(&x, c))
 			break;
 	}
 	if (c == CURLE_OK && (x.status == 200 || x.status == 206) && x.left && !x.error) {

@@ -21,6 +21,9 @@ void pull_failure_set(struct pull_failure *f, const char *code, const char *form
 #define PULL_ERROR "CannotPullContainerError"
 #define PULL_MANIFEST_ERROR "CannotPullImageManifestError"
 #define PULL_AUTH_ERROR "CannotPullContainerAuthError"
+/* Not ECS's, which pushes nothing. */
+#define PUSH_ERROR "CannotPushImageError"
+#define PUSH_ABSENT "ImageNotFoundException"
 
 struct remote;
 
@@ -29,6 +32,8 @@ struct remote_options {
 	const char *repository; /* "library/busybox" */
 	const char *username;   /* "": none */
 	const char *password;
+	bool push;       /* ask for the right to push, too */
+	int64_t stall_s; /* give up when nothing comes or goes for as long; 0: 30 s */
 };
 /* Everything is copied. */
 struct remote *remote_new(const struct remote_options *o);
@@ -48,6 +53,16 @@ int remote_manifest(struct remote *r, const char *reference, const bool *cancel,
  * that is returned then). A broken connection is taken up again where it broke. */
 int remote_blob(struct remote *r, const struct descriptor *d, const bool *cancel,
     int (*put)(void *ctx, const void *data, size_t len), void *ctx, struct pull_failure *f);
+
+/* ---- pushing: remote_push.c ---- */
+
+/* Have the repository keep a blob, which is the file blob_fd, unless it has it. *sent is counted up
+ * while it goes, by d->size in all. 0, or -errno and f. */
+int remote_push_blob(struct remote *r, const struct descriptor *d, int blob_fd, const bool *cancel,
+    uint64_t *sent, struct pull_failure *f);
+/* A manifest, under a tag or its own digest, when all that it names is there. */
+int remote_push_manifest(struct remote *r, const char *reference, struct str text,
+    const char *media_type, const bool *cancel, struct pull_failure *f);
 
 /* ---- what a registry answers to who has not said who he is ---- */
 

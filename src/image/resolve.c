@@ -160,7 +160,8 @@ static int try_registry(struct resolving *r, const char *base)
 	struct remote_options o = {.base = base,
 	    .repository = n->repository,
 	    .username = r->auth.username,
-	    .password = r->auth.password};
+	    .password = r->auth.password,
+	    .stall_s = r->job.images->stall_s};
 	int e;
 
 	remote_free(r->remote);
@@ -182,17 +183,17 @@ static int try_mirrors(struct resolving *r)
 	return e;
 }
 
-static void find_credentials(struct resolving *r)
+void image_credentials(const struct images *i, const char *registry, struct image_auth *auth)
 {
 	struct buf text = BUF_INIT;
 	char username[256], password[1024];
 
-	if (r->auth.username || !r->job.images->docker_config)
+	if (auth->username || !i->docker_config)
 		return;
-	if (fd_read_file(AT_FDCWD, r->job.images->docker_config, CREDENTIALS_MAX, &text) == 0 &&
-	    docker_credentials(buf_str(&text), r->reference.registry, username, password)) {
-		r->auth.username = xstrdup(username);
-		r->auth.password = xstrdup(password);
+	if (fd_read_file(AT_FDCWD, i->docker_config, CREDENTIALS_MAX, &text) == 0 &&
+	    docker_credentials(buf_str(&text), registry, username, password)) {
+		auth->username = xstrdup(username);
+		auth->password = xstrdup(password);
 	}
 	explicit_bzero(password, sizeof(password));
 	if (buf_len(&text))
@@ -200,32 +201,43 @@ static void find_credentials(struct resolving *r)
 	buf_done(&text);
 }
 
-static void base_of(const char *host, char out[300])
+void image_auth_done(struct image_auth *auth)
 {
-	snprintf(out, 300, "%s://%s", remote_is_loopback(str_from(host)) ? "http" : "https",
+	if (auth->password)
+		explicit_bzero((char *)(uintptr_t)auth->password, strlen(auth->password));
+	free((char *)(uintptr_t)auth->username);
+	free((char *)(uintptr_t)auth->password);
+	*auth = (struct image_auth){0};
+}
+
+void image_registry_base(const char *host, char out[REGISTRY_BASE_SIZE])
+{
+	snprintf(out, REGISTRY_BASE_SIZE, "%s://%s",
+	    remote_is_loopback(str_from(host)) ? "http" : "https",
 	    strcmp(host, "docker.io") == 0 ? "registry-1.docker.io" : host);
 }
 
 static int ask_registry(struct resolving *r)
 {
-	char base[300];
+	char base[REGISTRY_BASE_SIZE];
 
-	find_credentials(r);
+	image_credentials(r->job.images, r->reference.registry, &r->auth);
 	if (try_mirrors(r) == 0)
 		return 0;
 	r->failure = (struct pull_failure){0};
-	base_of(r->reference.registry, base);
+	image_registry_base(r->reference.registry, base);
 	return try_registry(r, base);
 }
 
 /* What is here may lack layers that were collected: those are fetched again. */
 static void name_registry(struct resolving *r)
 {
-	struct remote_options o = {.repository = r->reference.repository};
-	char base[300];
+	struct remote_options o = {
+	    .repository = r->reference.repository, .stall_s = r->job.images->stall_s};
+	char base[REGISTRY_BASE_SIZE];
 
-	find_credentials(r);
-	base_of(r->reference.registry, base);
+	image_credentials(r->job.images, r->reference.registry, &r->auth);
+	image_registry_base(r->reference.registry, base);
 	o.base = base;
 	o.username = r->auth.username;
 	o.password = r->auth.password;
@@ -273,10 +285,7 @@ void resolving_run(struct job *j)
 
 void resolving_done(struct resolving *r)
 {
-	if (r->auth.password)
-		explicit_bzero((char *)(uintptr_t)r->auth.password, strlen(r->auth.password));
-	free((char *)(uintptr_t)r->auth.username);
-	free((char *)(uintptr_t)r->auth.password);
+	image_auth_done(&r->auth);
 	remote_free(r->remote);
 	buf_done(&r->top.data);
 	buf_done(&r->manifest_text.data);

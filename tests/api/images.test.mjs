@@ -1,7 +1,7 @@
 // Images: pulled from registries, honest and other, loaded from archives, named and removed.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { lstat, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -240,6 +240,233 @@ describe('a registry that lies', () => {
 		const answer = await pull(r.name);
 		assert.equal(answer.digest, image.digest, JSON.stringify(answer));
 		assert.ok(r.seen.some((q) => /^bytes=[1-9]\d*-$/.test(q.range ?? '')), 'a range was asked for');
+	});
+});
+
+async function push(name, to, auth, at = server) {
+	const answer = await fetch(`${at.url}/_mayfly/images/push?name=${encodeURIComponent(name)}${to ? `&to=${encodeURIComponent(to)}` : ''}`,
+		{ method: 'POST', body: auth ? JSON.stringify(auth) : undefined });
+	return JSON.parse((await answer.text()).trim().split('\n').at(-1));
+}
+
+// A registry that takes what is pushed, as each test lets it.
+async function taker(before = () => false) {
+	const seen = [], blobs = new Map(), manifests = new Map();
+	const http = createServer(async (q, s) => {
+		seen.push({ method: q.method, url: q.url, authorization: q.headers.authorization, type: q.headers['content-type'] });
+		if (await before(q, s, seen)) return;
+		const url = new URL(q.url, 'http://x');
+		const digest = url.searchParams.get('digest');
+		if (q.method === 'HEAD') return void s.writeHead(blobs.has(url.pathname.split('/').at(-1)) ? 200 : 404).end();
+		if (q.method === 'POST') return void s.writeHead(202, { location: '/v2/x/blobs/uploads/1?state=a' }).end();
+		const body = Buffer.concat(await q.toArray().catch(() => []));
+		if (digest && sha256(body) !== digest) return void s.writeHead(400).end();
+		if (digest) blobs.set(digest, body);
+		else manifests.set(url.pathname.split('/').at(-1), body);
+		s.writeHead(201).end();
+	});
+	await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
+	removals.push(() => new Promise((resolve) => (http.closeAllConnections(), http.close(resolve))));
+	const host = `127.0.0.1:${http.address().port}`;
+	return { host, name: `${host}/x:1`, seen, blobs, manifests };
+}
+
+describe('pushing', () => {
+	let name; // of small, as it is here
+	before(async () => {
+		name = await registry.push(small, 'push:1');
+		assert.equal((await pull(name)).digest, small.digest);
+	});
+	const skopeo = (...args) => run('skopeo', args, { env: { PATH: process.env.PATH, HOME: tmpdir() } });
+
+	test('gives another registry the image, digests unchanged', async () => {
+		const other = await startRegistry();
+		removals.push(other.stop);
+		const to = `${other.host}/team/app:v2`;
+		const pushed = await mayfly('push', name, to);
+		assert.equal(pushed.code, 0, pushed.err);
+		assert.equal(pushed.out, `${to} ${small.digest}\n`);
+		const found = JSON.parse((await skopeo('inspect', '--tls-verify=false', `docker://${to}`)).stdout);
+		assert.equal(found.Digest, small.digest);
+		const dir = await mkdtemp(join(tmpdir(), 'mayfly-back-'));
+		removals.push(() => rm(dir, { recursive: true, force: true }));
+		await skopeo('copy', '--insecure-policy', '--src-tls-verify=false', `docker://${to}`, `oci:${dir}:x`);
+		assert.deepEqual((await readdir(join(dir, 'blobs/sha256'))).sort(), (await readdir(join(small.dir, 'blobs/sha256'))).sort());
+
+		// Again, by what it is called there, and by digest: nothing is in the way of what is there.
+		assert.equal((await mayfly('image', 'tag', name, to)).code, 0);
+		assert.equal((await mayfly('push', to)).code, 0);
+		const byDigest = await mayfly('push', '--json', small.digest, `${other.host}/by-digest`);
+		assert.deepEqual(JSON.parse(byDigest.out || '{}'), { name: small.digest, to: `${other.host}/by-digest`, digest: small.digest }, byDigest.err);
+		assert.equal(JSON.parse((await skopeo('inspect', '--tls-verify=false', `docker://${other.host}/by-digest`)).stdout).Digest, small.digest);
+	});
+
+	test('of many large layers arrives whole', async () => {
+		const image = await makeImage(Array.from({ length: 7 }, (_, i) => ({ [`f${i}`]: randomBytes(1_500_000) })));
+		removals.push(image.remove);
+		const here = await registry.push(image, 'large:1');
+		assert.equal((await pull(here)).digest, image.digest);
+		const r = await taker();
+		assert.equal((await push(here, r.name)).digest, image.digest);
+		assert.equal(r.blobs.size, 8);
+		assert.equal(sha256(r.manifests.get('1')), image.digest);
+		// What is there is not sent twice.
+		r.seen.length = 0;
+		assert.equal((await push(here, r.name)).digest, image.digest);
+		assert.deepEqual(r.seen.filter((q) => q.method === 'POST'), []);
+	});
+
+	test('is begun anew when the connection breaks', async () => {
+		let cuts = 0;
+		const r = await taker((q, s) => {
+			if (q.method !== 'PUT' || !q.url.includes('digest=') || cuts++) return false;
+			q.once('data', () => s.destroy());
+			return true;
+		});
+		assert.equal((await push(name, r.name)).digest, small.digest);
+		assert.ok(cuts > 1);
+	});
+
+	test('of an index of which only this machine\'s image is here pushes that', async () => {
+		const image = await imageOf(await tarOf('add("one-of-two", b"yes")'));
+		const mine = image.digest, arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
+		const { length } = await readFile(join(image.dir, 'blobs/sha256', mine.slice(7)));
+		const child = (architecture, digest) => ({ mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: length, platform: { os: 'linux', architecture } });
+		const index = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json',
+			manifests: [child('s390x', sha256('other')), child(arch, mine)] }));
+		image.digest = sha256(index);
+		await writeFile(join(image.dir, 'blobs/sha256', image.digest.slice(7)), index);
+		const from = await liar(image), r = await taker();
+		assert.equal((await pull(from.name)).digest, mine);
+		assert.equal((await push(from.name, r.name)).digest, mine);
+		assert.equal(sha256(r.manifests.get('1')), mine);
+	});
+
+	test('of what is not here, or to where it is, is refused with a hint', async () => {
+		const absent = await mayfly('push', `${registry.host}/never-seen:1`);
+		assert.equal(absent.code, 4);
+		assert.match(absent.err, /there is no image .*never-seen:1 here/);
+		assert.equal((await mayfly('push', sha256('nothing'), `${registry.host}/y`)).code, 4);
+		assert.match((await mayfly('push', small.digest)).err, /give a destination/);
+		const own = `${new URL(server.url).host}/own:1`;
+		assert.equal((await mayfly('image', 'tag', name, own)).code, 0);
+		for (const args of [[own], [name, own]]) {
+			const refused = await mayfly('push', ...args);
+			assert.equal(refused.code, 1);
+			assert.match(refused.err, /mayfly image tag/);
+		}
+		assert.match((await mayfly('push', name, 'Not A Name')).err, /is not a name of an image/);
+		assert.match((await push(name, `${registry.host}/x@${sha256('else')}`)).message, /not the one/);
+	});
+
+	test('to nobody says so', async () => {
+		const failed = await mayfly('push', name, '127.0.0.1:9/x');
+		assert.equal(failed.code, 1);
+		assert.match(failed.err, /nobody answers at 127\.0\.0\.1:9/);
+	});
+
+	for (const [status, words] of [[401, /wants to know who pushes.*docker-config\.json/], [403, /does not allow people without credentials to push to x/],
+		[413, /refuses sha256:[0-9a-f]{64} \(\d+ bytes\) as too large/], [500, /answered 500/]])
+		test(`to a registry that answers ${status} says why`, async () => {
+			const r = await taker((q, s) => {
+				if (status === 413 ? q.method !== 'PUT' : q.method !== 'POST') return false;
+				s.writeHead(status, { 'content-type': 'application/json' }).end('{"errors":[{"code":"DENIED","message":"come back\\u0007 tomorrow"}]}');
+				return true;
+			});
+			const failed = await push(name, r.name);
+			assert.equal(failed.error, 'CannotPushImageError');
+			assert.match(failed.message, words);
+			assert.match(failed.message, /it says: come back {2}tomorrow$/);
+			assert.equal(r.manifests.size, 0);
+		});
+
+	test('of a layer that is too large, to who hangs up at once, says why', async () => {
+		const image = await makeImage([{ f: randomBytes(6_000_000) }]);
+		removals.push(image.remove);
+		const here = await registry.push(image, 'too-large:1');
+		await pull(here);
+		const r = await taker((q, s) => {
+			if (q.method !== 'PUT' || q.headers['content-length'] < 1_000_000) return false;
+			s.writeHead(413, { connection: 'close' }).end('<html>Too large</html>');
+			return true;
+		});
+		assert.match((await push(here, r.name)).message, /as too large/);
+	});
+
+	test('ends when nobody waits for it any more', async () => {
+		let hung, gone;
+		const waiting = new Promise((resolve) => (hung = resolve)), closed = new Promise((resolve) => (gone = resolve));
+		const r = await taker((q) => {
+			if (q.method !== 'POST') return false;
+			q.socket.once('close', gone);
+			hung();
+			return true;
+		});
+		const client = new AbortController();
+		const asked = fetch(`${server.url}/_mayfly/images/push?name=${encodeURIComponent(name)}&to=${encodeURIComponent(r.name)}`,
+			{ method: 'POST', signal: client.signal }).then((a) => a.text()).catch(() => {});
+		await waiting;
+		client.abort();
+		await Promise.all([asked, closed]);
+		assert.equal((await push(name, (await taker()).name)).digest, small.digest);
+	});
+
+	test('shows credentials to the registry alone, and asks for the right to push', async () => {
+		const basic = `Basic ${Buffer.from('ann:s3cret').toString('base64')}`;
+		const store = await taker();
+		const scopes = new Set();
+		const r = await taker((q, s) => {
+			if (q.url.startsWith('/token')) {
+				scopes.add(new URL(q.url, 'http://x').searchParams.get('scope'));
+				s.writeHead(q.headers.authorization === basic ? 200 : 401).end(JSON.stringify({ token: 'tok' }));
+			} else if (q.headers.authorization !== 'Bearer tok') {
+				s.writeHead(401, { 'www-authenticate': `Bearer realm="http://${q.headers.host}/token",service="here"` }).end();
+			} else if (q.method === 'POST') {
+				s.writeHead(202, { location: `http://${store.host}/v2/x/blobs/uploads/7` }).end();
+			} else {
+				return false;
+			}
+			return true;
+		});
+		assert.match((await push(name, r.name)).message, /wants to know who pushes/);
+		assert.match((await push(name, r.name, { username: 'ann', password: 'wrong' })).message, /does not take the credentials of ann/);
+		assert.equal((await push(name, r.name, { username: 'ann', password: 's3cret' })).digest, small.digest);
+		assert.deepEqual([...scopes], ['repository:x:pull,push']);
+		assert.ok(store.blobs.size > 0 && store.seen.every((q) => q.authorization === undefined));
+		const file = join(server.data, 'docker-config.json');
+		await writeFile(file, JSON.stringify({ auths: { [r.host]: { auth: basic.slice(6) } } }), { mode: 0o644 });
+		assert.equal((await push(name, r.name)).digest, small.digest);
+		await rm(file);
+	});
+});
+
+describe('a registry that stalls', () => {
+	let other;
+	before(async () => (other = await startServer(['--dev', '--registry-timeout', '2'])));
+	after(() => other?.stop());
+
+	test('ends a pull', async () => {
+		const image = await imageOf(await tarOf(`add("f", b"${Math.random()}" * 1000)`));
+		const r = await liar(image, { blob: (q, s, digest, body) => (digest === image.layer ? (s.writeHead(200, { 'content-length': body.length }), s.write(body.subarray(0, 10)), true) : false) });
+		const answer = await fetch(`${other.url}/_mayfly/images/pull?name=${encodeURIComponent(r.name)}`, { method: 'POST' });
+		assert.match(JSON.parse((await answer.text()).trim().split('\n').at(-1)).message, /sent nothing for 2 s/);
+	});
+
+	test('ends a push', async () => {
+		const image = await imageOf(await tarOf('add("f", b"x")'));
+		const from = await liar(image);
+		await fetch(`${other.url}/_mayfly/images/pull?name=${encodeURIComponent(from.name)}`, { method: 'POST' }).then((a) => a.text());
+		const r = await taker((q) => q.method === 'POST');
+		assert.match((await push(from.name, r.name, null, other)).message, /does not go on: nothing was sent or taken for 2 s/);
+	});
+
+	test('ends a push in the middle of a layer', async () => {
+		const image = await makeImage([{ f: randomBytes(24_000_000) }]);
+		removals.push(image.remove);
+		const from = await registry.push(image, 'stalls:1');
+		await fetch(`${other.url}/_mayfly/images/pull?name=${encodeURIComponent(from)}`, { method: 'POST' }).then((a) => a.text());
+		const r = await taker((q) => q.method === 'PUT' && q.headers['content-length'] > 1_000_000); // never reads it
+		assert.match((await push(from, r.name, null, other)).message, /does not go on/);
 	});
 });
 

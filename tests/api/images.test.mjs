@@ -342,6 +342,35 @@ describe('pushing', () => {
 		assert.equal(sha256(r.manifests.get('1')), mine);
 	});
 
+	test('of an index that is here whole pushes all of it', async () => {
+		const image = await imageOf(await tarOf('add("whole", b"yes")'));
+		const manifest = await readFile(join(image.dir, 'blobs/sha256', image.digest.slice(7)));
+		const put = async (data) => (await writeFile(join(image.dir, 'blobs/sha256', sha256(data).slice(7)), data), sha256(data));
+		const second = Buffer.from(`${manifest} `); // the same in other words
+		const mediaType = 'application/vnd.oci.image.manifest.v1+json', indexType = 'application/vnd.oci.image.index.v1+json';
+		const entry = (data, architecture) => ({ mediaType, digest: sha256(data), size: data.length, platform: { os: 'linux', architecture } });
+		await put(second);
+		const index = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: indexType,
+			manifests: [entry(second, 's390x'), entry(manifest, process.arch === 'arm64' ? 'arm64' : 'amd64')] }));
+		await writeFile(join(image.dir, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [{ mediaType: indexType, digest: await put(index), size: index.length }] }));
+		const own = `${new URL(server.url).host}/whole:1`, to = `${registry.host}/whole:1`;
+		await skopeo('copy', '--all', '--insecure-policy', '--dest-tls-verify=false', `oci:${image.dir}`, `docker://${own}`);
+		assert.equal((await push(own, to)).digest, sha256(index));
+		const raw = (await skopeo('inspect', '--raw', '--tls-verify=false', `docker://${to}`)).stdout;
+		assert.equal(sha256(raw), sha256(index));
+		for (const { digest } of JSON.parse(raw).manifests)
+			assert.equal(sha256((await skopeo('inspect', '--raw', '--tls-verify=false', `docker://${registry.host}/whole@${digest}`)).stdout), digest);
+	});
+
+	test('of what an archive of docker had works as well', async () => {
+		const dir = await mkdtemp(join(tmpdir(), 'mayfly-archive-'));
+		removals.push(() => rm(dir, { recursive: true, force: true }));
+		await skopeo('copy', '--insecure-policy', `oci:${small.dir}`, `docker-archive:${dir}/a.tar:example/loaded:v1`);
+		assert.equal((await mayfly('image', 'load', join(dir, 'a.tar'))).code, 0);
+		const { digest } = await push('example/loaded:v1', `${registry.host}/loaded:1`);
+		assert.equal(JSON.parse((await skopeo('inspect', '--tls-verify=false', `docker://${registry.host}/loaded:1`)).stdout).Digest, digest);
+	});
+
 	test('of what is not here, or to where it is, is refused with a hint', async () => {
 		const absent = await mayfly('push', `${registry.host}/never-seen:1`);
 		assert.equal(absent.code, 4);

@@ -89,7 +89,7 @@ describe('CreateFunction', () => {
 		'two sources': [{ Code: { ZipFile: zip({ a: '' }), S3Bucket: 'bucket', S3Key: 'k' } },
 			'Please do not provide other FunctionCode parameters when providing a ZipFile.'],
 		'code from S3': [{ Code: { S3Bucket: 'bucket', S3Key: 'key' } }, /Error occurred while GetObject. S3 Error Code: NoSuchBucket/],
-		'an image': [{ Code: { ImageUri: 'x/y:1' } }, /images are not supported here yet/i],
+		'an image among zips': [{ Code: { ImageUri: 'x/y:1' } }, /Please don't provide ImageUri/],
 		'no handler': [{ Handler: undefined },
 			'Runtime and Handler are mandatory parameters for functions created with deployment packages.'],
 		'a retired runtime': [{ Runtime: 'nodejs12.x' },

@@ -31,11 +31,11 @@ INIT_S = 10
 
 
 def slow_callbacks(log):
-    """Lines of core about callbacks that took too much CPU time. A crowded machine adds to that time
-    as well: caches are cold, and what its host steals counts."""
-    crowd = min(3, max(1, os.getloadavg()[0] / (2 * os.cpu_count())))
+    """Lines of core about callbacks that took too much CPU time. Core complains above 10 ms; a test
+    fails above what a crowded guest cannot explain: cold caches and what its host steals count as CPU
+    time, too."""
     return [line.group() for line in re.finditer(r".*slow callback: (\d+) us.*", log)
-            if int(line.group(1)) > 10000 * crowd * SLOW]
+            if int(line.group(1)) > 50000 * SLOW]
 
 
 class Server(lab.Server):

@@ -168,6 +168,8 @@ bool conn_can_continue(const struct http_conn *c)
 {
 	const struct http_head *h = &c->head;
 
+	if (c->owes_continue)
+		return false;
 	if (!c->body_unread)
 		return !c->eof;
 	/* After Expect nobody knows whether the body will come. */
@@ -272,6 +274,9 @@ static void begin_request(struct http_conn *c, size_t head_len)
 	c->want_drain = false;
 	conn_body_begin(c);
 	c->is_head = str_is(r->method, "HEAD");
+	/* For an empty body, too: botocore takes a final answer for that of the next request when
+	 * it waited for this one in vain. */
+	c->owes_continue = c->head.expect_continue;
 	if (handler->on_head) {
 		c->seen = true;
 		handler->on_head(r);
@@ -280,7 +285,6 @@ static void begin_request(struct http_conn *c, size_t head_len)
 			return;
 	}
 	c->body_known = r->known;
-	c->owes_continue = c->head.expect_continue && c->body_unread;
 	if (c->body_left > r->body_limit)
 		conn_refuse(c, 413, "the body is longer than this operation allows");
 }

@@ -249,7 +249,7 @@ static void sort(struct group *g)
 
 static void add_record(struct source_batch *batch, const struct feed_message *m, bool first)
 {
-	char id[320];
+	char id[512]; /* the longest names of a queue and a virtual host, and a number */
 	bool added;
 
 	if (first) {

@@ -289,6 +289,8 @@ static int open_files(struct store *s, struct err *e)
 	fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(e, errno, "opening %s", s->path);
+	/* Now: a later close would take away all locks that SQLite has on it in this process. */
+	close(take_fd(&fd));
 	s->reader = store_db_open(s->path, e);
 	if (!s->reader)
 		return -EIO;

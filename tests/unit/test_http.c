@@ -247,6 +247,18 @@ static void expect_continue_is_answered_when_the_body_is_wanted(void **state)
 	say_text(fd, "ok");
 	assert_false(listen_to(fd, &reply, 3));
 	assert_non_null(strstr(text_of(&reply), "GET /x 2:ok"));
+	/* botocore waits for it before an empty body as well. */
+	buf_clear(&reply);
+	say_text(fd, GET("/x") "Expect: 100-continue\r\nContent-Length: 0\r\n\r\n");
+	assert_false(listen_to(fd, &reply, 3));
+	assert_int_equal(
+	    strncmp(text_of(&reply), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200", 37), 0);
+	close(fd);
+	fd = dial();
+	buf_clear(&reply);
+	say_text(fd, GET("/refuse") "Expect: 100-continue\r\nContent-Length: 0\r\n\r\n");
+	assert_true(listen_to(fd, &reply, 5)); /* closed: the client may be confused */
+	assert_int_equal(strncmp(text_of(&reply), "HTTP/1.1 403", 12), 0);
 	close(fd);
 	fd = dial();
 	buf_clear(&reply);

@@ -1,6 +1,7 @@
 /* Store: writes all or nothing, versions, queues, blobs, reopening, a full disk. */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -222,6 +223,25 @@ static void queues_deliver_what_is_due(void **state)
 
 #define HASH "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
+/* A program that believes itself alone removes the log when it closes the database. */
+static void others_see_that_the_database_is_open(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *path = xasprintf("%s/mayfly.db", f->dir);
+	int status = -1;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+		int fd = open(path, O_RDWR | O_CLOEXEC);
+
+		_exit(fd < 0 || fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void on_blob(void *ctx, int result)
 {
 	int *flag = ctx;
@@ -439,6 +459,7 @@ int main(void)
 	    T(a_group_keeps_its_writes_apart),
 	    T(queues_deliver_what_is_due),
 	    T(blobs_are_files),
+	    T(others_see_that_the_database_is_open),
 	    T(closing_finishes_what_is_queued),
 	    B(what_was_acknowledged_survives_kill),
 	    B(a_full_disk_is_an_error_and_passes),

@@ -24,7 +24,7 @@ static int check_text(const char *text, const char *where, struct err *e)
 			    "Invalid binary character '#x%X' was found in the %s, the set of "
 			    "allowed characters is #x9 | #xA | #xD | [#x20 to #xD7FF] | [#xE000 to "
 			    "#xFFFD] | [#x10000 to #x10FFFF]",
-			    *s < 0x20 ? *s : 0xff00u | s[2], where);
+			    *s < 0x20 ? *s : 0xff40u + s[2], where);
 	return 0;
 }
 

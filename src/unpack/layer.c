@@ -15,6 +15,8 @@
 #include "unpack/place.h"
 #include "unpack/stream.h"
 
+#define TAR_BLOCK 512
+
 struct extraction {
 	struct stream *stream;
 	struct archive *tar;
@@ -22,6 +24,7 @@ struct extraction {
 	struct archive_entry *entry;
 	uint64_t limit;
 	uint32_t entries, left_out;
+	bool padded; /* to a full block, behind the last byte */
 	struct wire_outcome *ret;
 };
 
@@ -301,14 +304,22 @@ static int verify(struct extraction *x, const uint8_t expected[WIRE_HASH_SIZE])
 	return refuse(x->ret, EBADMSG, text);
 }
 
+static const char zeros[TAR_BLOCK];
+
 static la_ssize_t next_piece(struct archive *a, void *ctx, const void **ret)
 {
 	struct extraction *x = ctx;
-	ssize_t n = stream_read(x->stream, ret);
+	ssize_t n = x->padded ? 0 : stream_read(x->stream, ret);
 
 	if (n < 0)
 		archive_set_error(a, EINVAL, "decompression failed");
-	return n;
+	if (n != 0 || x->padded)
+		return n;
+	/* umoci ends layers right behind the last file, without filling its block, and Docker takes
+	 * them. The hash is of what came. */
+	x->padded = true;
+	*ret = zeros;
+	return (TAR_BLOCK - (ssize_t)(stream_bytes(x->stream) % TAR_BLOCK)) % TAR_BLOCK;
 }
 
 void layer_extract(int fd, int root, const uint8_t expected[WIRE_HASH_SIZE], uint64_t limit_bytes,

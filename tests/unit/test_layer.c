@@ -360,6 +360,24 @@ static void test_limits(void **state _unused_)
 	assert_int_equal(o.result, -EINVAL);
 }
 
+/* As umoci ends them; not within a file by more than that. */
+static void test_last_block_not_filled(void **state _unused_)
+{
+	for (size_t cut = 512; cut <= 513; cut++) {
+		uint8_t hash[WIRE_HASH_SIZE];
+		struct wire_outcome o;
+
+		begin();
+		add((struct item){.path = "f", .data = "x"});
+		finish();
+		tar_size = cut;
+		EVP_Digest(tar, tar_size, hash, NULL, EVP_sha256(), NULL);
+		o = extract_hashed(hash, LIMIT);
+		assert_int_equal(o.result, cut == 513 ? 0 : -EINVAL);
+	}
+	assert_int_equal(look("f").st_size, 1);
+}
+
 static void test_many_entries(void **state _unused_)
 {
 	uint8_t hash[WIRE_HASH_SIZE] = {0};
@@ -402,6 +420,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_later_entries_win, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_hostile, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_last_block_not_filled, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_many_entries, set_up, tear_down),
 	    cmocka_unit_test(test_clean),
 	};

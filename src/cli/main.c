@@ -28,7 +28,7 @@ const struct cli_verb *const cli_verbs[] = {
 };
 
 static const char about[] =
-    "Mayfly runs your functions only when something happens, on machines you own.\n"
+    "Mayfly runs your functions and containers only when something happens, on your machines.\n"
     "\n"
     "Usage: mayfly VERB [OPTIONS] [ARGUMENTS]\n"
     "\n";

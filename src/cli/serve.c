@@ -267,8 +267,8 @@ static const struct cli_option table[] = {
     {"container-runtime", 0, CLI_LIST, "NAME=PATH",
 	"an OCI runtime beside crun, runc and runsc; may be given again", AT(container_runtimes), 0,
 	0},
-    {"allow-privileged", 0, CLI_FLAG, NULL,
-	"let containers have more capabilities than Docker's 14, inside", AT(privileged), 0, 0},
+    {"allow-privileged", 0, CLI_FLAG, NULL, "let tasks be privileged, and see the host's processes",
+	AT(privileged), 0, 0},
     {"debug", 0, CLI_FLAG, NULL, "log more", AT(debug), 0, 0},
 };
 

@@ -241,6 +241,11 @@ int sandbox_make(const struct spawner *s, const struct sandbox_spec *spec, const
 	struct netns net = {-1, -1, -1};
 	int r;
 
+	/* All containers have the same users on the host: who sees another's processes may kill
+	 * them. */
+	if (spec->host_pid && !s->allow_privileged)
+		return err_set(e, EACCES,
+		    "tasks may not see the host's processes; start serve with --allow-privileged");
 	memcpy(p.sandbox, spec->id, sizeof(p.sandbox));
 	r = place_open(&p, true, e);
 	if (r < 0)

@@ -330,10 +330,18 @@ def test_sharing(m):
 
 
 def test_host_namespaces(m):
+    reply = m.ask("sandbox_make", id=os.urandom(16).hex(), network=HOST, host_pid=True)
+    if reply["result"] >= 0 or "--allow-privileged" not in reply["why"]:
+        fail(f"the host's processes: {reply}")
+    m.stop()
+    m.start("--bind-root", m.bind, "--allow-privileged")
     s = m.sandbox(HOST, host_pid=True)
     _, out = m.sh(s, "ps -o args; ip addr; cat /proc/self/uid_map; cat /proc/kcore | wc -c")
     holds("processes", out, "mayfly-spawner")
     holds("ids are mapped all the same", out, str(BASE))
+    m.do("sandbox_remove", id=s)
+    m.stop()
+    m.start("--bind-root", m.bind)
 
 
 def test_network_none(m):

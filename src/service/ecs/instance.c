@@ -35,8 +35,8 @@ json_t *ecs_machine(struct call *c, const char *cluster, bool latest)
 {
 	_cleanup_json_ json_t *made = ecs_cluster_latest(c, cluster);
 	const char *key = ecs_key(c, "%s/" MACHINE, cluster);
-	const json_t *changed = latest ? docs_latest(ecs_of(c)->instances, key)
-				       : docs_get(ecs_of(c)->instances, key);
+	const json_t *changed =
+	    latest ? docs_latest(ecs_of(c)->instances, key) : docs_get(ecs_of(c)->instances, key);
 	const char *status = docs_str(changed, "status");
 	int64_t since = ecs_json_ms(made, "created");
 	char id[ID_SIZE];
@@ -242,8 +242,9 @@ int ecs_register_container_instance(struct call *c,
 	if (r < 0)
 		return r;
 	name = ecs_cluster_name(cluster);
-	doc = in->container_instance_arn ? ecs_instance_get(c, name, in->container_instance_arn, true)
-					 : NULL;
+	doc = in->container_instance_arn
+		  ? ecs_instance_get(c, name, in->container_instance_arn, true)
+		  : NULL;
 	if (in->container_instance_arn && (!doc || ecs_json_true(doc, "machine")))
 		return fail(e, ECS_CLIENT_EXCEPTION,
 		    "Container instance type changes are not supported: register without "

@@ -360,10 +360,11 @@ def main():
     print("\n" + text)
     if options.write:
         path = lab.ROOT / "docs" / "benchmarks.md"
-        head = path.read_text().split("<!-- table -->")[0] if path.exists() else "# Benchmarks\n\n"
+        head, _, rest = path.read_text().partition("<!-- table -->")
+        said = rest[rest.index("\n## "):] if "\n## " in rest else "\n"
         when = datetime.date.today().isoformat()
         path.write_text(f"{head}<!-- table -->\nMeasured {when}, {os.cpu_count()} CPUs, "
-                        f"kernel {os.uname().release.split('-')[0]}.\n\n{text}\n")
+                        f"kernel {os.uname().release.split('-')[0]}.\n\n{text}\n{said}")
 
 
 main()

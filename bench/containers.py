@@ -142,7 +142,7 @@ class Tasks:
         name = f"bench{self.families}"
         self.ecs.register_task_definition(
             family=name, networkMode=network, containerDefinitions=[{
-                "name": "first", "image": self.image, "memory": 16, "essential": True,
+                "name": "first", "image": self.image, "memory": 16, "essential": True, "stopTimeout": 2,
                 "command": list(command),
                 "logConfiguration": {"logDriver": "awslogs", "options": {
                     "awslogs-group": "bench", "awslogs-region": "us-east-1",
@@ -192,13 +192,18 @@ class Tasks:
         connection.close()
         return (self.said(family, arn) - start) / 1e6
 
-    def stopped(self):
-        """Wait until nothing runs."""
-        deadline = time.time() + 60
-        while self.ecs.list_tasks()["taskArns"] or self.ecs.list_tasks(desiredStatus="STOPPED", maxResults=1).get("x"):
+    def stop(self, arns):
+        """Stop them and wait until they have stopped: a server that ends leaves tasks running."""
+        for arn in arns:
+            self.ecs.stop_task(task=arn)
+        deadline = time.time() + 120
+        while arns:
+            seen = [t for i in range(0, len(arns), 100)
+                    for t in self.ecs.describe_tasks(tasks=arns[i:i + 100])["tasks"]]
+            arns = [t["taskArn"] for t in seen if t["lastStatus"] != "STOPPED"]
             if time.time() > deadline:
-                raise RuntimeError("tasks do not stop")
-            time.sleep(0.05)
+                raise RuntimeError(f"{len(arns)} tasks do not stop")
+            time.sleep(0.2)
 
 
 def crun_first_ms(crun):
@@ -281,10 +286,7 @@ def tasks_100(rounds):
             last = max(tasks.said(family, arn, 120) for group in arns for arn in group)
             took.append((last - start) / 1e6)
             ratios.append(took[-1] / theirs)
-            for group in arns:
-                for arn in group:
-                    tasks.ecs.stop_task(task=arn)
-            tasks.stopped()
+            tasks.stop([arn for group in arns for arn in group])
             crun.close()
     return ratios, f"{median(took):,.0f} ms"
 
@@ -304,9 +306,7 @@ def tasks_idle(rounds):
             before = lab.cpu_us(core)
             time.sleep(4)
             values.append((lab.cpu_us(core) - before) / 4e6 * 100)
-        for arn in arns:
-            tasks.ecs.stop_task(task=arn)
-        tasks.stopped()
+        tasks.stop(arns)
     return values, "%, not a ratio"
 
 

@@ -47,8 +47,8 @@ async function readCredentials(data) {
 	};
 }
 
-// Core complains above 10 ms. A test fails above what a crowded guest cannot explain: cold caches and
-// what its host steals count as CPU time, too.
+// Core complains above 10 ms, which is the design's bound. Tests fail at five times as much for now:
+// single callbacks of 12 ms were seen on a busy machine, and their cause is not known yet.
 const SLOW_US = 50_000;
 const hasSlowCallback = (log) => [...log.matchAll(/slow callback: (\d+) us/g)].some(([, us]) => us > SLOW_US);
 

@@ -31,9 +31,9 @@ INIT_S = 10
 
 
 def slow_callbacks(log):
-    """Lines of core about callbacks that took too much CPU time. Core complains above 10 ms; a test
-    fails above what a crowded guest cannot explain: cold caches and what its host steals count as CPU
-    time, too."""
+    """Lines of core about callbacks that took too much CPU time. Core complains above 10 ms,
+    which is the design's bound; tests fail at five times as much for now: single callbacks of 12 ms were
+    seen on a busy machine, and their cause is not known yet."""
     return [line.group() for line in re.finditer(r".*slow callback: (\d+) us.*", log)
             if int(line.group(1)) > 50000 * SLOW]
 

@@ -1,7 +1,8 @@
 /*
  * Loading an archive: the bytes go into a pipe to the spawner's child, which opens it; its files
- * come back by another pipe and are kept as blobs on a thread; then the images among them get
- * their names and have their layers unpacked. Loop thread, but for read_all().
+ * come back by another pipe and are kept as blobs on a thread; then the images among them have
+ * their layers unpacked. Names are given last, all in one write: what fails changes none. Loop
+ * thread, but for read_all().
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +15,11 @@
 
 #define ARCHIVE_LIMIT (UINT64_C(32) << 30)
 #define PIPE_BYTES (1 << 20)
+
+struct load_layer {
+	struct layer_waiter waiter;
+	struct image_load *load;
+};
 
 struct image_load {
 	struct images *images;
@@ -32,12 +38,16 @@ struct image_load {
 	struct err error;
 	char split_why[256];
 	json_t *loaded;
-	size_t next; /* to be unpacked */
-	struct image_pull *pull;
+	struct load_layer *layers; /* of all images; NULL until they are unpacked */
+	size_t layer_count, layers_left;
+	bool saving;
 };
 
 static void free_load(struct image_load *l)
 {
+	for (size_t n = 0; n < l->layer_count; n++)
+		layer_forget(&l->layers[n].waiter);
+	free(l->layers);
 	l->images->busy--;
 	archive_done(&l->archive);
 	buf_done(&l->waiting);
@@ -117,38 +127,7 @@ void image_load_end(struct image_load *l)
 	feed(l);
 }
 
-/* ---- names and layers ---- */
-
-static void unpack_next(struct image_load *l);
-
-static void on_pulled(void *ctx, struct image *image, const char *code, const char *why)
-{
-	struct image_load *l = ctx;
-
-	l->pull = NULL;
-	image_unref(image);
-	if (code && l->result == 0)
-		l->result = err_set(&l->error, EIO, "%s", why);
-	unpack_next(l);
-}
-
-static void unpack_next(struct image_load *l)
-{
-	struct image_reference r;
-	const char *name;
-
-	if (l->result < 0 || !l->done || l->next == json_array_size(l->loaded)) {
-		finish(l);
-		return;
-	}
-	name = json_string_value(json_object_get(json_array_get(l->loaded, l->next++), "name"));
-	if (image_reference_parse(str_from(name), NULL, &r, &l->error) < 0) {
-		l->result = -EINVAL;
-		finish(l);
-		return;
-	}
-	l->pull = image_pull_start(l->images, &r, IMAGE_PULL_MISSING, NULL, on_pulled, l);
-}
+/* ---- names ---- */
 
 static void on_saved(void *ctx, int result)
 {
@@ -156,7 +135,7 @@ static void on_saved(void *ctx, int result)
 
 	if (result < 0)
 		l->result = err_sys(&l->error, -result, "writing down the images");
-	unpack_next(l);
+	finish(l);
 }
 
 static void hold(struct image_load *l, struct docs_change *g, const struct image_reference *r,
@@ -205,10 +184,64 @@ static void save_image(struct image_load *l, struct docs_change *g, const struct
 	hold(l, g, &r, i, digest);
 }
 
+static void save(struct image_load *l)
+{
+	struct docs_change *g = docs_change_new(l->images->store);
+
+	l->saving = true;
+	l->loaded = json_array();
+	for (size_t n = 0; n < l->archive.count; n++)
+		save_image(l, g, &l->archive.images[n]);
+	docs_commit(g, on_saved, l);
+}
+
+/* ---- layers ---- */
+
+static void layer_done(struct layer_waiter *w, const struct pull_failure *f)
+{
+	struct image_load *l = container_of(w, struct load_layer, waiter)->load;
+
+	l->layers_left--;
+	if (f) {
+		l->result = err_set(&l->error, EIO, "%s", f->text);
+		images_collect_soon(l->images);
+		finish(l);
+	} else if (!l->layers_left) {
+		save(l);
+	}
+}
+
+static void want(struct image_load *l, const struct archive_image *i)
+{
+	for (size_t n = 0; n < i->config.layer_count; n++) {
+		struct load_layer *layer = &l->layers[l->layer_count];
+
+		if (images_layer_there(l->images, i->config.diff_ids[n]))
+			continue;
+		l->layer_count++;
+		l->layers_left++;
+		layer->load = l;
+		layer->waiter.done = layer_done;
+		layer_want(
+		    l->images, &layer->waiter, i->config.diff_ids[n], &i->parsed.parts[n], NULL);
+	}
+}
+
+static void unpack(struct image_load *l)
+{
+	size_t count = 1;
+
+	for (size_t n = 0; n < l->archive.count; n++)
+		count += l->archive.images[n].config.layer_count;
+	l->layers = xcalloc(count, sizeof(*l->layers));
+	for (size_t n = 0; n < l->archive.count; n++)
+		want(l, &l->archive.images[n]);
+	if (!l->layers_left)
+		save(l);
+}
+
 static void ended(struct image_load *l)
 {
-	struct docs_change *g;
-
 	if (!l->split || !l->read)
 		return;
 	close_pipe(l);
@@ -218,11 +251,7 @@ static void ended(struct image_load *l)
 		finish(l);
 		return;
 	}
-	l->loaded = json_array();
-	g = docs_change_new(l->images->store);
-	for (size_t n = 0; n < l->archive.count; n++)
-		save_image(l, g, &l->archive.images[n]);
-	docs_commit(g, on_saved, l);
+	unpack(l);
 }
 
 /* ---- the thread and the child ---- */
@@ -333,8 +362,6 @@ void image_load_cancel(struct image_load *l)
 	l->done = NULL;
 	close_pipe(l);
 	job_cancel(&l->job);
-	if (l->pull) {
-		image_pull_cancel(take_ptr(l->pull));
+	if (l->layers && !l->saving)
 		finish(l);
-	}
 }

@@ -632,6 +632,29 @@ describe('an archive', () => {
 		assert.match((await mayfly('image', 'load', bad)).err, /archive/);
 		assert.equal((await fetch(`${server.url}/_mayfly/images/load/00000000000000000000000000000000`, { method: 'PUT', body: 'x' })).status, 403);
 	});
+
+	test('with a layer that is broken leaves all names as they were', async () => {
+		const good = await archive('oci-archive', 'example/kept:v1');
+		assert.equal((await mayfly('image', 'load', good)).code, 0);
+		const before = await list();
+		const broken = await imageOf(await tarOf(`add("f", b"${Math.random()}")`), () => gzipSync(random(5000)));
+		const fine = await imageOf(await tarOf(`add("f", b"${Math.random()}")`));
+		const entry = async (image, name) => ({ mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: image.digest,
+			size: (await lstat(join(image.dir, 'blobs/sha256', image.digest.slice(7)))).size, annotations: { 'io.containerd.image.name': name } });
+		await run('cp', ['-a', `${fine.dir}/blobs/.`, join(broken.dir, 'blobs')]);
+		const pack = async (...manifests) => {
+			await writeFile(join(broken.dir, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
+			const file = join(broken.dir, 'a.tar');
+			await run('tar', ['-C', broken.dir, '-cf', file, 'blobs', 'index.json', 'oci-layout']);
+			return file;
+		};
+		const refused = await mayfly('image', 'load', await pack(await entry(fine, 'example/new:v1'), await entry(broken, 'example/kept:v1')));
+		assert.equal(refused.code, 1);
+		assert.match(refused.err, /failed to register layer.*(not what the image says|not a tar)/);
+		assert.deepEqual(await list(), before);
+		assert.equal((await mayfly('image', 'load', await pack(await entry(fine, 'example/new:v1'), await entry(fine, 'example/kept:v1')))).code, 0);
+		assert.deepEqual((await list()).filter((i) => /example\/(new|kept):/.test(i.name)).map((i) => i.digest), [fine.digest, fine.digest]);
+	});
 });
 
 describe('the command line', () => {

@@ -1,6 +1,7 @@
 /* What box.c (one box), pool.c (many), start.c (records to box-init) and output.c share. */
 #pragma once
 
+#include "base/budget.h"
 #include "base/list.h"
 #include "box/box.h"
 #include "init/init.h"
@@ -37,7 +38,8 @@ struct box {
 	struct loop_io control;
 	struct loop_io output;
 	struct loop_timer output_timer; /* set while it is not read: the budget is spent */
-	int64_t output_budget, output_filled_ns, output_told_ns;
+	struct budget output_budget;
+	int64_t output_told_ns;
 	bool output_midline;
 	int output_end; /* the other end of the pipe, while more programs may get it; or -1 */
 	struct runtime *runtime;

@@ -16,38 +16,10 @@
 
 #define PIPE_BYTES (256 * 1024)
 #define CHUNK_BYTES 16384
-#define LINE_COST 64          /* what logging a line takes beyond its bytes */
-#define TURN_COST (1 << 20)   /* at most so much before others have their turn */
-#define RATE (4 << 20)        /* a second, per box */
-#define BURST (16 << 20)      /* and so much at once, after silence */
-#define OVERDRAFT (1 << 20)   /* beyond the budget, so that answers find their own output */
-#define RESUME_AT (RATE / 16) /* read on when there is as much again */
+#define TURN_COST (1 << 20)          /* at most so much before others have their turn */
+#define OVERDRAFT (1 << 20)          /* beyond the budget: answers find their own output */
+#define RESUME_AT (OUTPUT_RATE / 16) /* read on when there is as much again */
 #define TELL_NS (10 * 1000000000LL)
-
-static void refill(struct box *b)
-{
-	int64_t now = loop_now_ns(b->owner->loop);
-	int64_t us = (now - b->output_filled_ns) / 1000;
-
-	if (us > BURST / RATE * 2000000LL) {
-		b->output_budget = BURST;
-		b->output_filled_ns = now;
-		return;
-	}
-	b->output_filled_ns += us * 1000;
-	b->output_budget += us * RATE / 1000000;
-	if (b->output_budget > BURST)
-		b->output_budget = BURST;
-}
-
-static int64_t cost_of(const char *text, size_t len)
-{
-	size_t lines = 0;
-
-	for (size_t i = 0; i < len; i++)
-		lines += text[i] == '\n';
-	return (int64_t)(len + lines * LINE_COST);
-}
 
 /* False when nothing more can be read now: empty, closed, or the box has changed hands. */
 static bool read_chunk(struct box *b, int64_t *cost)
@@ -62,7 +34,7 @@ static bool read_chunk(struct box *b, int64_t *cost)
 		output_close(b);
 		return false;
 	}
-	*cost += cost_of(chunk, (size_t)n);
+	*cost += output_cost(chunk, (size_t)n);
 	b->output_midline = chunk[n - 1] != '\n';
 	if (b->has_spec)
 		b->handler->on_output(b, (struct str){chunk, (size_t)n});
@@ -73,11 +45,11 @@ static void drain(struct box *b, int64_t floor, int64_t most)
 {
 	int64_t spent = 0;
 
-	refill(b);
-	while (spent < most && b->output_budget - spent > floor && b->output.fd >= 0)
+	budget_refill(&b->output_budget, loop_now_ns(b->owner->loop), OUTPUT_RATE, OUTPUT_BURST);
+	while (spent < most && b->output_budget.left - spent > floor && b->output.fd >= 0)
 		if (!read_chunk(b, &spent))
 			break;
-	b->output_budget -= spent;
+	b->output_budget.left -= spent;
 }
 
 void box_drain_output(struct box *b)
@@ -115,11 +87,11 @@ static void on_ready(struct loop_io *io, uint32_t events)
 		return;
 	}
 	drain(b, 0, TURN_COST);
-	if (b->output.fd < 0 || b->output_budget > 0)
+	if (b->output.fd < 0 || b->output_budget.left > 0)
 		return;
 	loop_io_change(b->owner->loop, io, 0);
 	loop_timer_set(b->owner->loop, &b->output_timer,
-	    (RESUME_AT - b->output_budget) * 1000 / RATE * 1000000);
+	    (RESUME_AT - b->output_budget.left) * 1000 / OUTPUT_RATE * 1000000);
 	tell(b);
 }
 

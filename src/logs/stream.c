@@ -9,7 +9,8 @@
 #include "base/time.h"
 #include "logs/logs_int.h"
 
-static const struct journal_options journal_options = {8 << 20, 64 << 10, 1000};
+/* Logs leave room for what matters more: tables, the ledger, images. */
+static const struct journal_options journal_options = {8 << 20, 64 << 10, 1000, 64 << 20};
 
 bool logs_stream_name_valid(struct str name)
 {

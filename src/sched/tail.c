@@ -7,12 +7,18 @@
  * What has gone into the stream is cut out of the file by a hole, down to the byte: that gives its
  * disk back, and is the note of how far we are. A new core goes on at the first byte that is not 0.
  * Between the append and the hole a kill may repeat the lines of one look.
+ *
+ * What a container prints faster than others may (base/budget.h), or while there is no room for
+ * logs, waits in the file; when too much waits all of it is dropped, and a line of the log says how
+ * much.
  */
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/budget.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "sched/line.h"
@@ -23,6 +29,9 @@
 #define CHUNK 65536
 #define TURN_BYTES (256 * 1024) /* read of one container in one look */
 #define EVENT_MAX (256 * 1024)
+#define WAITING_MAX (16 << 20) /* of the file */
+#define LINE_MAX_BYTES 16384   /* that conmon writes */
+#define TELL_NS 10000000000
 #define RETENTION_DAYS 30 /* of the group that nobody asked for */
 
 struct part {
@@ -40,6 +49,10 @@ struct tail {
 	struct buf data;  /* read, not yet taken */
 	struct part parts[2];
 	struct log_stream *stream;
+	struct budget budget;
+	uint64_t dropped; /* not told yet */
+	bool no_room;     /* that was why */
+	int64_t told_ns;
 	bool dirty; /* may have grown */
 	bool stuck; /* the log cannot be written now */
 };
@@ -192,17 +205,79 @@ static void cut(struct tail *t)
 		t->cut = done;
 }
 
-/* true: read to the end. */
-static bool look(struct tail *t, size_t limit)
-{
-	size_t total = 0;
-	ssize_t n = 0;
+/* ---- what is too much ---- */
 
+/* Behind the last line that is whole. */
+static uint64_t last_line(const struct tail *t, uint64_t size)
+{
+	static char end[LINE_MAX_BYTES];
+	uint64_t from = size - min_size(size, sizeof(end));
+	ssize_t n = pread(t->fd, end, sizeof(end), (off_t)from);
+	const char *nl = n > 0 ? memrchr(end, '\n', (size_t)n) : NULL;
+
+	return nl ? from + (uint64_t)(nl + 1 - end) : size;
+}
+
+static void drop(struct tail *t, bool no_room)
+{
+	uint64_t taken = t->at - buf_len(&t->data), to;
+	struct stat st;
+
+	if (fstat(t->fd, &st) < 0 || (uint64_t)st.st_size < taken + WAITING_MAX)
+		return;
+	to = last_line(t, (uint64_t)st.st_size);
+	if (!t->dropped && !t->told_ns)
+		log_warn("container %s of task %s prints more than is logged: it is dropped",
+		    t->unit->name, t->unit->task->arn);
+	t->dropped += to - taken;
+	t->no_room = no_room;
+	t->at = to;
+	buf_clear(&t->data);
+	/* The rest of their lines is gone. */
+	for (size_t i = 0; i < ARRAY_SIZE(t->parts); i++) {
+		t->dropped += buf_len(&t->parts[i].text);
+		buf_clear(&t->parts[i].text);
+	}
+}
+
+static int tell(struct tail *t)
+{
+	char text[160];
+	int n, r;
+
+	if (!t->dropped)
+		return 0;
+	n = snprintf(text, sizeof(text),
+	    "mayfly: %llu bytes of output, their time stamps included, were dropped: %s",
+	    (unsigned long long)t->dropped,
+	    t->no_room ? "there was no room on the disk for logs"
+		       : "no more than 4 MiB a second is logged");
+	r = append(t, time_wall_ms(), (struct str){text, (size_t)n});
+	if (r == 0)
+		t->dropped = 0;
+	t->told_ns = loop_now_ns(t->tails->all->o.loop);
+	return r;
+}
+
+/* ---- looking ---- */
+
+/* true: read to the end. last: the container has ended, so what waits is all. */
+static bool look(struct tail *t, bool last)
+{
+	int64_t now = loop_now_ns(t->tails->all->o.loop);
+	size_t total = 0;
+	ssize_t n = 1;
+
+	budget_refill(&t->budget, now, OUTPUT_RATE, OUTPUT_BURST);
 	t->stuck = take_lines(t) < 0;
-	while (!t->stuck && total < limit) {
-		n = pread(t->fd, buf_reserve(&t->data, CHUNK), CHUNK, (off_t)t->at);
+	drop(t, t->stuck);
+	while (!t->stuck && total < TURN_BYTES && (last || t->budget.left > 0)) {
+		char *to = buf_reserve(&t->data, CHUNK);
+
+		n = pread(t->fd, to, CHUNK, (off_t)t->at);
 		if (n <= 0)
 			break;
+		t->budget.left -= output_cost(to, (size_t)n);
 		buf_commit(&t->data, (size_t)n);
 		t->at += (uint64_t)n;
 		total += (size_t)n;
@@ -210,6 +285,8 @@ static bool look(struct tail *t, size_t limit)
 		if (buf_len(&t->data) > 2 * EVENT_MAX && !t->stuck)
 			buf_clear(&t->data); /* no line that conmon would write */
 	}
+	if (t->dropped && (!t->told_ns || now > t->told_ns + TELL_NS))
+		(void)tell(t);
 	cut(t);
 	if (!buf_len(&t->data))
 		buf_done(&t->data);
@@ -218,7 +295,7 @@ static bool look(struct tail *t, size_t limit)
 
 enum tail_rest tail_drain(struct tail *t)
 {
-	if (!look(t, TURN_BYTES))
+	if (!look(t, true))
 		return t->stuck ? TAIL_STUCK : TAIL_MORE;
 	/* Nothing will complete what has no end of line. */
 	for (size_t i = 0; i < ARRAY_SIZE(t->parts); i++) {
@@ -229,7 +306,7 @@ enum tail_rest tail_drain(struct tail *t)
 		buf_clear(&p->text);
 	}
 	cut(t);
-	return TAIL_DONE;
+	return tell(t) == -ENOSPC ? TAIL_STUCK : TAIL_DONE;
 }
 
 /* ---- when ---- */
@@ -238,6 +315,7 @@ static void on_time(struct loop_timer *timer)
 {
 	struct tails *all = container_of(timer, struct tails, timer);
 	int64_t again = 0;
+	bool more;
 
 	list_for_each (n, &all->list) {
 		struct tail *t = list_entry(n, struct tail, node);
@@ -245,9 +323,10 @@ static void on_time(struct loop_timer *timer)
 		if (!t->dirty)
 			continue;
 		/* Without a watch it is looked at every second. */
-		t->dirty = !look(t, TURN_BYTES) || t->watch < 0;
-		if (t->dirty && (!again || !(t->stuck || t->watch < 0)))
-			again = t->stuck || t->watch < 0 ? RETRY_NS : PACE_NS;
+		more = !look(t, false) && !t->stuck;
+		t->dirty = more || t->stuck || t->dropped || t->watch < 0;
+		if (t->dirty && (!again || more))
+			again = more ? PACE_NS : RETRY_NS;
 	}
 	if (again)
 		loop_timer_set(all->all->o.loop, timer, again);

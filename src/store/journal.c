@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -82,6 +83,17 @@ static int map_file(int fd, size_t size, char **ret_map)
 		return -errno;
 	*ret_map = map;
 	return 0;
+}
+
+/* Of a small disk a twentieth is left: half of one would be no use to anybody. */
+static bool has_room(const struct journal *j, size_t size)
+{
+	struct statvfs v;
+
+	if (!j->options.room_kept || statvfs(j->dir, &v) < 0)
+		return true;
+	return (uint64_t)v.f_bavail * v.f_frsize >=
+	       size + min_size(j->options.room_kept, (uint64_t)v.f_blocks * v.f_frsize / 20);
 }
 
 static int create_segment(const char *path, uint64_t base, size_t size, struct segment **ret)
@@ -159,7 +171,8 @@ static void run_job(struct loop_work *w)
 	if (!j->job_next_size || r < 0)
 		return;
 	next = xasprintf("%s/" JOURNAL_NEXT, j->dir);
-	if (create_segment(next, 0, j->job_next_size, &j->job_next) == 0) {
+	if (has_room(j, j->job_next_size) &&
+	    create_segment(next, 0, j->job_next_size, &j->job_next) == 0) {
 		j->job_next->named = false;
 		sync_dir(j->dir);
 	}
@@ -292,7 +305,7 @@ static int roll(struct journal *j, size_t need)
 	} else {
 		_cleanup_free_ char *path = segment_path(j->dir, base);
 		size_t size = max_size(grown_size(j), (need + 4095) & ~(size_t)4095);
-		int r = create_segment(path, base, size, &s);
+		int r = has_room(j, size) ? create_segment(path, base, size, &s) : -ENOSPC;
 
 		if (r < 0)
 			return r;

@@ -25,6 +25,7 @@ struct journal_options {
 	size_t segment_bytes;     /* size of a full-grown segment, e.g. 8 MiB */
 	size_t first_bytes;       /* size of a journal's very first segment, doubling from there */
 	int64_t sync_interval_ms; /* how long an append may stay unsynced; 0: only when asked */
+	uint64_t room_kept; /* of a large disk: it is full for new segments when no more is left */
 };
 
 /* Open or create the journal in directory `path`. Blocking, start-up or first use. */

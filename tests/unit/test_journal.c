@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 #include "scratch.h"
@@ -334,9 +335,37 @@ static int fill_a_disk(struct fixture *f)
 	return n > 500 ? 0 : 5;
 }
 
-static void a_full_disk_is_an_error_and_passes(void **state)
+/* A journal that leaves room ends before the disk does, and others go on. */
+static int leave_room(struct fixture *f)
 {
-	struct fixture *f = *state;
+	struct journal_options polite = small;
+	_cleanup_free_ char *other = xasprintf("%s/other", f->dir);
+	struct journal *j;
+	struct statvfs v;
+	char data[400];
+	unsigned n = 0;
+	int r;
+
+	if (mount("tmpfs", f->dir, "tmpfs", 0, "size=4m") < 0)
+		return 77;
+	polite.room_kept = 64 << 20;
+	j = journal_open(f->loop, other, &polite, NULL);
+	do {
+		r = journal_append(j, data, record(data, n++), NULL);
+		if (n % 50 == 0)
+			loop_turn(f->loop, 0);
+	} while (r == 0);
+	if (r != -ENOSPC || statvfs(f->dir, &v) < 0 || v.f_bavail * 20 < v.f_blocks)
+		return 2;
+	open_it(f);
+	append(f, 0, 100);
+	read_all(f, 0, 100);
+	journal_close(j);
+	return n > 2000 ? 0 : 3;
+}
+
+static void in_a_mount_namespace(struct fixture *f, int (*fn)(struct fixture *f))
+{
 	int status;
 	pid_t pid = fork();
 
@@ -344,7 +373,7 @@ static void a_full_disk_is_an_error_and_passes(void **state)
 		if (unshare(CLONE_NEWNS) < 0 ||
 		    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 			_exit(77);
-		_exit(fill_a_disk(f));
+		_exit(fn(f));
 	}
 	waitpid(pid, &status, 0);
 	assert_true(WIFEXITED(status));
@@ -353,6 +382,16 @@ static void a_full_disk_is_an_error_and_passes(void **state)
 		skip();
 	}
 	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void a_full_disk_is_an_error_and_passes(void **state)
+{
+	in_a_mount_namespace(*state, fill_a_disk);
+}
+
+static void room_is_left_for_others(void **state)
+{
+	in_a_mount_namespace(*state, leave_room);
 }
 
 int main(void)
@@ -366,6 +405,7 @@ int main(void)
 	    T(a_torn_end_is_cut_off),
 	    T(what_was_appended_survives_kill),
 	    T(a_full_disk_is_an_error_and_passes),
+	    T(room_is_left_for_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

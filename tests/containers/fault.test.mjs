@@ -1,0 +1,31 @@
+// What goes wrong: endless logs, a killed conmon or runtime, a full disk, ports that are taken. What
+// happened is told as ECS tells it, siblings go on, and in the end nothing is left.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { Rig } from './rig.mjs';
+
+let rig;
+before(async () => (rig = await Rig.start()));
+after(() => rig?.stop());
+
+const disk = (dir) => Number(execFileSync('du', ['-s', '-B1', join(rig.server.data, dir)], { encoding: 'utf8' }).split('\t')[0]);
+
+test('what prints without end is logged at 4 MiB a second; the rest is counted', async () => {
+	const MiB = 1 << 20, printed = 400_000_000, before = disk('logs');
+	const task = await rig.finished([{ sh: `yes ${'y'.repeat(99)} | head -c ${printed}; echo end` }]);
+	assert.equal(task.containers[0].exitCode, 0);
+	const seconds = (task.stoppedAt - task.startedAt) / 1000;
+	const stored = disk('logs') - before;
+	// Twice the burst (what waits may be as much), what came meanwhile, and what a journal allots ahead.
+	assert.ok(stored < 64 * MiB + 2 * 4 * MiB * seconds, `${stored} bytes on disk after ${seconds} s`);
+	const lines = await rig.lines(task.taskArn);
+	const told = lines.map((l) => /^mayfly: (\d+) bytes of output, .* were dropped: no more than 4 MiB a second/.exec(l)).filter(Boolean);
+	const dropped = told.reduce((sum, m) => sum + Number(m[1]), 0);
+	const kept = lines.reduce((sum, l) => sum + (l.startsWith('y') ? l.length + 1 : 0), 0);
+	assert.ok(dropped + kept >= printed, `${dropped} dropped, ${kept} kept`);
+	assert.ok(kept <= stored, `${kept} kept, ${stored} on disk`);
+	assert.ok(disk('tasks') < 32 * MiB, 'the file that conmon writes gives its disk back');
+});

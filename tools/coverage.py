@@ -59,9 +59,9 @@ def handlers():
     return found, refusing
 
 
-def report():
+def services():
+    """Of each service its name, its model, and the operations answered, refused and not known."""
     gen, (have, refusing) = apigen(), handlers()
-    table, sections = [], []
     for path in sorted((ROOT / "model").glob("*.json")):
         if path.stem in ("errors", "limits", "wire"):
             continue
@@ -69,8 +69,14 @@ def report():
         names = {op: f"{model.name}_{gen.snake(op)}" for op in model.operations}
         done = [op for op, name in names.items() if name in have - refusing]
         no = [op for op, name in names.items() if name in refusing]
-        todo = [op for op in names if op not in done + no]
-        title = TITLES.get(path.stem, model.meta["serviceFullName"])
+        yield path.stem, model, done, no, [op for op in names if op not in done + no]
+
+
+def report():
+    table, sections = [], []
+    for service, model, done, no, todo in services():
+        names = done + no + todo
+        title = TITLES.get(service, model.meta["serviceFullName"])
         table.append(f"| {title} | {model.meta['protocol']} | {len(done)} | {len(names)} |")
         sections += ["", f"## {title}", "", f"Answered ({len(done)}): " + (", ".join(done) or "none")
                      + "."]
@@ -90,4 +96,5 @@ def main():
     target.write_text(text)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -270,6 +270,16 @@ test('tags, ownership, payment', async () => {
 	await put(Bucket, 'k');
 	assert.equal((await send('GetObjectAcl', { Bucket, Key: 'k' })).Grants.length, 1);
 	await rejects(send('GetObjectAcl', { Bucket, Key: 'none' }), 'NoSuchKey');
+	assert.equal((await send('PutObjectAcl', { Bucket, Key: 'k', ACL: 'private' })).$metadata.httpStatusCode, 200);
+	await rejects(send('PutObjectAcl', { Bucket, Key: 'k', ACL: 'public-read' }), 'AccessControlListNotSupported');
+	await rejects(send('PutObjectAcl', { Bucket, Key: 'none', ACL: 'private' }), 'NoSuchKey');
+	const pay = (Payer) => send('PutBucketRequestPayment', { Bucket, RequestPaymentConfiguration: { Payer } });
+	assert.equal((await pay('BucketOwner')).$metadata.httpStatusCode, 200);
+	await rejects(pay('Requester'), 'NotImplemented');
+	assert.equal((await send('PutBucketLogging', { Bucket, BucketLoggingStatus: {} })).$metadata.httpStatusCode, 200);
+	await rejects(send('PutBucketLogging', { Bucket, BucketLoggingStatus: { LoggingEnabled: { TargetBucket: Bucket, TargetPrefix: '' } } }),
+		'NotImplemented');
+	assert.equal((await send('DeleteBucketOwnershipControls', { Bucket })).$metadata.httpStatusCode, 204);
 });
 
 test('what is not there says so', async () => {
@@ -282,7 +292,32 @@ test('what is not there says so', async () => {
 	]) await rejects(send(name, { Bucket }), error);
 	assert.equal((await send('GetBucketLogging', { Bucket })).LoggingEnabled, undefined);
 	assert.equal((await send('GetBucketAccelerateConfiguration', { Bucket })).Status, undefined);
-	assert.equal((await send('ListBucketMetricsConfigurations', { Bucket })).IsTruncated, false);
+	for (const name of ['ListBucketAnalyticsConfigurations', 'ListBucketIntelligentTieringConfigurations',
+		'ListBucketInventoryConfigurations', 'ListBucketMetricsConfigurations'])
+		assert.equal((await send(name, { Bucket })).IsTruncated, false);
+	for (const name of ['GetBucketAnalyticsConfiguration', 'GetBucketIntelligentTieringConfiguration', 'GetBucketInventoryConfiguration',
+		'GetBucketMetricsConfiguration', 'DeleteBucketAnalyticsConfiguration', 'DeleteBucketIntelligentTieringConfiguration',
+		'DeleteBucketInventoryConfiguration', 'DeleteBucketMetricsConfiguration'])
+		await rejects(send(name, { Bucket, Id: 'x' }), 'NoSuchConfiguration');
+	for (const name of ['DeleteBucketEncryption', 'DeleteBucketReplication', 'DeleteBucketWebsite']) {
+		assert.equal((await send(name, { Bucket })).$metadata.httpStatusCode, 204);
+		await rejects(send(name, { Bucket: 'nobody-has-this' }), 'NoSuchBucket');
+	}
+	await put(Bucket, 'k');
+	for (const name of ['GetObjectLegalHold', 'GetObjectRetention'])
+		await rejects(send(name, { Bucket, Key: 'k' }), 'InvalidRequest', 'Bucket is missing Object Lock Configuration');
+	const destination = { Bucket: `arn:aws:s3:::${Bucket}`, Format: 'CSV' };
+	for (const [name, input] of [
+		['PutBucketAccelerateConfiguration', { AccelerateConfiguration: { Status: 'Enabled' } }],
+		['PutBucketAnalyticsConfiguration', { Id: 'x', AnalyticsConfiguration: { Id: 'x', StorageClassAnalysis: {} } }],
+		['PutBucketIntelligentTieringConfiguration', { Id: 'x', IntelligentTieringConfiguration: { Id: 'x', Status: 'Enabled',
+			Tierings: [{ Days: 90, AccessTier: 'ARCHIVE_ACCESS' }] } }],
+		['PutBucketInventoryConfiguration', { Id: 'x', InventoryConfiguration: { Id: 'x', IsEnabled: true, IncludedObjectVersions: 'All',
+			Schedule: { Frequency: 'Daily' }, Destination: { S3BucketDestination: destination } } }],
+		['PutBucketMetricsConfiguration', { Id: 'x', MetricsConfiguration: { Id: 'x' } }],
+		['PutBucketReplication', { ReplicationConfiguration: { Role: 'arn:aws:iam::123456789012:role/r',
+			Rules: [{ Status: 'Enabled', Prefix: '', Destination: { Bucket: 'arn:aws:s3:::elsewhere' } }] } }],
+	]) await rejects(send(name, { Bucket, ...input }), 'NotImplemented', /not implemented/);
 	await rejects(send('PutBucketWebsite', { Bucket,
 		WebsiteConfiguration: { IndexDocument: { Suffix: 'i.html' } } }), 'NotImplemented');
 	await rejects(send('PutBucketEncryption', { Bucket, ServerSideEncryptionConfiguration: {

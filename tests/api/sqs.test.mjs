@@ -73,7 +73,14 @@ test('messages with attributes', async () => {
 	assert.deepEqual(Object.keys(m.MessageAttributes).sort(), ['a.one', 'a.two']);
 	assert.equal(m.Attributes.ApproximateReceiveCount, '1');
 	assert.match(m.Attributes.AWSTraceHeader, /^Root=/);
+	const visible = (ReceiptHandle, VisibilityTimeout) => call('ChangeMessageVisibility', { QueueUrl, ReceiptHandle, VisibilityTimeout });
+	const [hidden] = await receive(QueueUrl, { WaitTimeSeconds: 2 });
+	assert.deepEqual(await receive(QueueUrl), []);
+	await visible(hidden.ReceiptHandle, 0);
+	await rejects(visible(hidden.ReceiptHandle, 43201), 'InvalidParameterValue');
+	await rejects(visible('no', 0), 'ReceiptHandleIsInvalid');
 	const [all] = await receive(QueueUrl, { MessageAttributeNames: ['All'] , WaitTimeSeconds: 2 });
+	assert.equal(all.MessageId, m.MessageId);
 	assert.equal(all.MD5OfMessageAttributes, sent.MD5OfMessageAttributes);
 	assert.deepEqual([...all.MessageAttributes.bin.BinaryValue], [0, 255]);
 	await call('DeleteMessage', { QueueUrl, ReceiptHandle: all.ReceiptHandle });

@@ -86,8 +86,10 @@ static json_t *make_tags(const struct run_options *o)
 	return tags;
 }
 
-static int say_failure(const struct run *r, const char *reason)
+static int say_failure(const struct run *r, const json_t *failure)
 {
+	const char *reason = field_text(failure, "reason"), *detail = field_text(failure, "detail");
+
 	if (!strcmp(reason, "RESOURCE:MEMORY"))
 		return cli_fail(CLI_NOT_RUN,
 		    "ask for less by --memory, or stop others: `mayfly ps`",
@@ -96,8 +98,9 @@ static int say_failure(const struct run *r, const char *reason)
 		return cli_fail(CLI_NOT_RUN, "ask for less by --cpus, or stop others: `mayfly ps`",
 		    "run: so much CPU is not free on this machine");
 	if (!strcmp(reason, "RESOURCE:PORTS"))
-		return cli_fail(CLI_NOT_RUN, "`mayfly ps` shows who has which port",
-		    "run: a port of --publish is taken");
+		return cli_fail(CLI_NOT_RUN,
+		    "publish another, or stop that task: `mayfly ps` shows who has which port",
+		    "run: %s", *detail ? detail : "a port of --publish is taken");
 	return cli_fail(CLI_NOT_RUN, NULL, "run: %s cannot be started: %s", r->image, reason);
 }
 
@@ -114,8 +117,7 @@ static int run_task(struct run *r)
 	json_decref(in);
 	r->task = json_incref(json_array_get(json_object_get(answer, "tasks"), 0));
 	if (!code && !r->task)
-		code = say_failure(r,
-		    field_text(json_array_get(json_object_get(answer, "failures"), 0), "reason"));
+		code = say_failure(r, json_array_get(json_object_get(answer, "failures"), 0));
 	json_decref(answer);
 	return code;
 }

@@ -232,14 +232,10 @@ static bool add_network(const struct run_options *o, json_t *definition, json_t 
 
 /* ---- volumes ---- */
 
-/* A path of this machine, as the server sees it. */
+/* A path of this machine, as the server sees it. NULL: there is no such place. */
 static char *host_path(const char *source)
 {
-	char *real = NULL;
-
-	if (source[0] == '.')
-		real = realpath(source, NULL);
-	return real ? real : xstrdup(source);
+	return source[0] == '.' ? realpath(source, NULL) : xstrdup(source);
 }
 
 static json_t *volume(const char *name, const char *source)
@@ -253,6 +249,8 @@ static json_t *volume(const char *name, const char *source)
 		    "dockerVolumeConfiguration", "scope", "shared", "autoprovision", 1, "driver",
 		    "local");
 	path = host_path(source);
+	if (!path)
+		return NULL;
 	return json_pack("{s:s,s:{s:s}}", "name", name, "host", "sourcePath", path);
 }
 
@@ -295,8 +293,14 @@ static bool add_mount(json_t *volumes, json_t *mounts, const char *text, size_t 
 	if (target[0] != '/' || (source && !*source) ||
 	    (mode && strcmp(mode, "ro") && strcmp(mode, "rw")))
 		return wrong(next, "--volume cannot be", text);
+	if (source && *source != '/' && *source != '.' && strchr(source, '/'))
+		return wrong("begin a path with / or ./", "no volume has such a name", source);
 	snprintf(name, sizeof(name), "v%zu", number);
 	v = volume(name, source);
+	if (!v)
+		return wrong(
+		    "make the directory, or write its whole path if it is another machine's",
+		    "there is nothing here for --volume", source);
 	json_array_append_new(
 	    mounts, json_pack("{s:O,s:s,s:b}", "sourceVolume", json_object_get(v, "name"),
 			"containerPath", target, "readOnly", mode && !strcmp(mode, "ro")));

@@ -104,7 +104,7 @@ static bool wants_port(const json_t *def, bool host_network, int64_t port, const
 	return false;
 }
 
-static bool port_taken(const struct tasks *all, int64_t port, const char *protocol)
+static const struct task *port_user(const struct tasks *all, int64_t port, const char *protocol)
 {
 	list_for_each (n, &all->live) {
 		const struct task *t = list_entry(n, struct task, node);
@@ -114,12 +114,12 @@ static bool port_taken(const struct tasks *all, int64_t port, const char *protoc
 		for (unsigned i = 0; i < t->unit_count; i++)
 			if (wants_port(
 				t->units[i].def, t->network == CONTAINER_NET_HOST, port, protocol))
-				return true;
+				return t;
 	}
-	return false;
+	return NULL;
 }
 
-static bool ports_free(const struct tasks *all, const json_t *definition)
+static bool ports_free(const struct tasks *all, const json_t *definition, struct err *detail)
 {
 	enum container_network net = spec_network(definition);
 	size_t i, k;
@@ -131,19 +131,25 @@ static bool ports_free(const struct tasks *all, const json_t *definition)
 	{
 		json_array_foreach(json_object_get(def, "portMappings"), k, m)
 		{
-			const char *protocol = docs_str(m, "protocol");
+			const char *protocol = docs_str(m, "protocol") ?: "tcp";
 			int64_t port = docs_int(m, "hostPort");
+			const struct task *user;
 
 			if (!port && net == CONTAINER_NET_HOST)
 				port = docs_int(m, "containerPort");
-			if (port && port_taken(all, port, protocol ? protocol : "tcp"))
+			user = port ? port_user(all, port, protocol) : NULL;
+			if (user) {
+				err_set(detail, EADDRINUSE, "port %lld/%s is used by task %s",
+				    (long long)port, protocol, user->id);
 				return false;
+			}
 		}
 	}
 	return true;
 }
 
-const char *tasks_lacks(const struct tasks *all, const json_t *definition, const json_t *overrides)
+const char *tasks_lacks(
+    const struct tasks *all, const json_t *definition, const json_t *overrides, struct err *detail)
 {
 	int64_t cpu, memory;
 
@@ -152,5 +158,5 @@ const char *tasks_lacks(const struct tasks *all, const json_t *definition, const
 		return "RESOURCE:CPU";
 	if (memory > all->host.memory_mib_free)
 		return "RESOURCE:MEMORY";
-	return ports_free(all, definition) ? NULL : "RESOURCE:PORTS";
+	return ports_free(all, definition, detail) ? NULL : "RESOURCE:PORTS";
 }

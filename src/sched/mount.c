@@ -1,15 +1,38 @@
 /* Mounts and published ports of a container. */
 #include <string.h>
 
+#include "base/path.h"
 #include "sched/task_int.h"
 
+#define PATH_SIZE 4096
+
 struct mounts {
+	struct arena *arena;
 	struct container_mount items[CONTAINER_MOUNTS_MAX];
 	size_t count;
 };
 
+/* The spawner takes no ".."; what the host's path means is decided there. */
+static const char *clean(struct arena *a, const char *path)
+{
+	char out[PATH_SIZE];
+
+	return path && path_clean(path, out, sizeof(out)) ? arena_strdup(a, out) : NULL;
+}
+
 static int add(struct mounts *m, struct container_mount item, struct err *e)
 {
+	const char *target = clean(m->arena, item.target);
+
+	if (!target || container_target_refused(target))
+		return err_set(e, EINVAL, "nothing can be mounted at %.200s: %s",
+		    item.target ? item.target : "",
+		    target ? container_target_refused(target) : "it is not an absolute path");
+	item.target = target;
+	if (item.kind == CONTAINER_MOUNT_HOST)
+		item.source = clean(m->arena, item.source);
+	if (!item.source)
+		return err_set(e, EINVAL, "the source of %.200s is not an absolute path", target);
 	if (m->count == ARRAY_SIZE(m->items))
 		return err_set(e, EINVAL, "more than %d mounts", CONTAINER_MOUNTS_MAX);
 	m->items[m->count++] = item;
@@ -155,7 +178,10 @@ int mount_build(
     struct arena *a, const struct spec_in *in, struct container_spec *ret, struct err *e)
 {
 	struct mounts *m = arena_new(a, struct mounts);
-	int r = add_points(m, in->task, in->unit->def, false, e);
+	int r;
+
+	m->arena = a;
+	r = add_points(m, in->task, in->unit->def, false, e);
 
 	if (r == 0)
 		r = add_from(m, in, e);

@@ -83,8 +83,10 @@ struct tasks_host {
 };
 void tasks_host(const struct tasks *t, struct tasks_host *ret);
 /* NULL: a task of this definition and these overrides (may be NULL) would fit now; else ECS's name
- * of what lacks: "RESOURCE:CPU", "RESOURCE:MEMORY", "RESOURCE:PORTS". */
-const char *tasks_lacks(const struct tasks *t, const json_t *definition, const json_t *overrides);
+ * of what lacks: "RESOURCE:CPU", "RESOURCE:MEMORY", "RESOURCE:PORTS". detail (may be NULL): which
+ * port. */
+const char *tasks_lacks(
+    const struct tasks *t, const json_t *definition, const json_t *overrides, struct err *detail);
 
 /* ---- a task's life ---- */
 

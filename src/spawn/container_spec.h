@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "base/path.h"
 #include "spawn/wire.h"
 
 #define CONTAINER_ID_SIZE 33 /* 32 hex digits of lower case, chosen by core */
@@ -64,6 +65,19 @@ struct container_mount {
 	bool read_only;
 	uint64_t size_bytes;
 };
+
+/* Why nothing may be mounted at this clean path (base/path.h), or NULL: what the kernel and the
+ * runtime show there tells programs, the runtime's too, what is so. */
+static inline const char *container_target_refused(const char *path)
+{
+	static const char *const below[] = {"/proc", "/sys", "/dev/pts", "/dev/init"};
+	bool own = path[1] == '\0' || !strcmp(path, "/dev");
+
+	for (size_t i = 0; i < ARRAY_SIZE(below); i++)
+		own = own || path_is_below(path, below[i]);
+	return own ? "/, /proc, /sys, /dev and /dev/pts cannot be covered; choose another path"
+		   : NULL;
+}
 
 struct container_limit {
 	char name[16]; /* "nofile" */

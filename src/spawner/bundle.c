@@ -316,5 +316,7 @@ int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,
 	r = mount_root(p, spec, e);
 	if (r == 0)
 		r = put_mounts(p, spec, net, e);
+	if (r == 0)
+		r = targets_check(spec, e);
 	return r < 0 ? r : write_config(p, sandbox, spec, pause, net, e);
 }

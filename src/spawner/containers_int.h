@@ -119,6 +119,11 @@ int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,
     const struct container_spec *spec, const struct process *pause, int net, struct err *e);
 uint64_t bundle_capabilities(const struct spawner *s, const struct container_spec *spec);
 
+/* ---- target.c ---- */
+/* There, with the root and what is to be mounted: -EINVAL if a link of the image leads a mount or a
+ * device to what must not be covered. */
+int targets_check(const struct container_spec *spec, struct err *e);
+
 /* ---- runtime.c: programs that are run ---- */
 struct creation {
 	pid_t conmon;

@@ -121,6 +121,16 @@ static void check_path(struct reader *r, const char *path)
 			wrong(r, "path with ..");
 }
 
+/* Where something goes that must not cover what is the kernel's own. */
+static void check_target(struct reader *r, const char *path)
+{
+	char clean[4096];
+
+	check_path(r, path);
+	if (!path_clean(path, clean, sizeof(clean)) || container_target_refused(clean))
+		wrong(r, "something that would cover /, /proc, /sys or /dev");
+}
+
 static size_t take_texts(struct reader *r, const char **ret, size_t most)
 {
 	uint32_t count = take_below(r, (uint32_t)most + 1, "too many texts");
@@ -255,7 +265,7 @@ static void take_mounts(struct reader *r, struct record_container *c)
 		m->target = take_text(r);
 		m->read_only = take_bool(r);
 		m->size_bytes = take_u64(r);
-		check_path(r, m->target);
+		check_target(r, m->target);
 		if (m->kind == CONTAINER_MOUNT_VOLUME || m->kind == CONTAINER_MOUNT_TASK)
 			check_name(r, m->source, 255);
 		if (m->kind == CONTAINER_MOUNT_HOST)
@@ -301,7 +311,7 @@ static void take_devices(struct reader *r, struct record_container *c)
 		d->write = take_bool(r);
 		d->mknod = take_bool(r);
 		check_path(r, d->host);
-		check_path(r, d->inside);
+		check_target(r, d->inside);
 		if (strncmp(d->host, "/dev/", 5) != 0)
 			wrong(r, "device outside of /dev");
 	}

@@ -139,6 +139,8 @@ test('what ECS refuses of a container', async () => {
 	await bad({ ulimits: [{ name: 'nofile', softLimit: 2, hardLimit: 1 }] }, /soft limit/);
 	await bad({ restartPolicy: { enabled: true, restartAttemptPeriod: 59 } }, /restartAttemptPeriod/);
 	await bad({ mountPoints: [{ sourceVolume: 'v', containerPath: '/x' }] }, "Unknown volume 'v'.");
+	for (const containerPath of ['/', '//', '/proc', '/x/../proc/self', '/./sys', '/dev/', '/dev/pts/0'])
+		await bad({ linuxParameters: { tmpfs: [{ containerPath, size: 1 }] } }, /cannot be covered/);
 	await bad({ volumesFrom: [{ sourceContainer: 'other' }] }, /volumesFrom/);
 	await bad({ linuxParameters: { tmpfs: [{ containerPath: 'x', size: 1 }] } }, /tmpfs/);
 	await bad({ linuxParameters: { capabilities: { add: ['FLY'] } } }, /unknown capability 'FLY'/);

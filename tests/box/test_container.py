@@ -153,6 +153,47 @@ def test_targets_do_not_leave(m):
         fail("a directory was made on the host")
 
 
+def test_nothing_covers_the_kernels_own(m):
+    """Neither by name nor by links of an image or of a volume is anything mounted over /proc, /sys, /dev or the root."""
+    links = {"proc": "/proc", "up": "../../../../proc", "sys": "//sys/./", "two": "/proc2", "proc2": "proc/self/..",
+             "root": "/", "here": ".", "dev": "/dev", "pts": "dev/pts", "loop": "loop"}
+    layer = m.add_layer({"keep/x": b""})
+    top = f"{m.dir}/layers/{layer}"
+    for name, to in links.items():
+        os.symlink(to, f"{top}/l-{name}" if name != "proc2" else f"{top}/proc2")
+    os.symlink("l-two", f"{top}/via")
+    os.symlink("/l-none/../proc", f"{top}/none")
+    os.symlink("loop", f"{top}/loop")
+    refused = ["/", "//", "/proc", "/proc/", "//proc//self", "/./sys", "/sys/fs/cgroup", "/dev", "/dev/", "/dev/pts", "/dev/init",
+               "/l-proc", "/l-proc/sys", "/l-up", "/l-sys/fs", "/l-two", "/via/x", "/none", "/l-root", "/l-root/proc",
+               "/l-here", "/l-here/l-here/proc", "/l-dev", "/l-pts/1", "/loop", "/keep/./../proc"]
+    for runtime in ("crun", "runc"):
+        for kind in (SCRATCH, TMPFS):
+            for target in refused:
+                s = m.sandbox() if kind == SCRATCH else s
+                reply = m.ask("make", **m.spec(s, ["/bin/true"], layers=[m.layer, layer], runtime=runtime,
+                                               mounts=[{"kind": kind, "source": "a", "target": target}]))
+                if reply["result"] >= 0:
+                    fail(f"{target} was covered with {runtime}")
+    # What is fine goes on to be, by links too.
+    s = m.sandbox()
+    os.symlink("/keep/.", f"{top}/good")
+    _, out = m.sh(s, "echo x > /keep/deep/f && cat /good/deep/f; grep -c ' /proc ' /proc/mounts; ls -d /dev/shm/v /dev/log",
+                  layers=[m.layer, layer],
+                  mounts=[{"kind": SCRATCH, "source": n, "target": t} for n, t in
+                          (("a", "/good/deep"), ("b", "/dev/shm/v"), ("c", "/dev/log"), ("d", "/procx"))])
+    same("other targets", out, "x\n1\n/dev/log\n/dev/shm/v")
+    # A link in a volume that is mounted first.
+    link = [{"kind": SCRATCH, "source": "links", "target": "/v"}]
+    ended, _ = m.sh(s, "ln -s /proc /v/p; ln -s ../proc/sys /v/q", mounts=link)
+    same("links", ended["code"], 0)
+    for target in ("/v/p", "/v/q/x"):
+        reply = m.ask("make", **m.spec(s, ["/bin/true"], layers=[m.layer, layer],
+                                       mounts=link + [{"kind": SCRATCH, "source": "a", "target": target}]))
+        if reply["result"] >= 0:
+            fail(f"{target} was covered")
+
+
 def test_many_layers(m):
     layers = [m.layer] + [m.add_layer({f"l{i}": b""}) for i in range(119)]
     s = m.sandbox()

@@ -211,6 +211,7 @@ describe('containers from the command line', () => {
 		assert.match(taken.err, /in use/);
 		const port = await mayfly(['run', '--rm', '-p', '18080:80', rig.image(), 'true']);
 		assert.equal(port.code, 125, port.err);
+		assert.match(port.err, new RegExp(`port 18080/tcp is used by task ${id}`));
 
 		const inside = await mayfly(['exec', 'web', 'sh', '-c', 'cat /www/index.html; echo e >&2; exit 9']);
 		assert.equal(inside.out, 'welcome\n');

@@ -2,6 +2,7 @@
 // happened is told as ECS tells it, siblings go on, and in the end nothing is left.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
@@ -28,4 +29,24 @@ test('what prints without end is logged at 4 MiB a second; the rest is counted',
 	assert.ok(dropped + kept >= printed, `${dropped} dropped, ${kept} kept`);
 	assert.ok(kept <= stored, `${kept} kept, ${stored} on disk`);
 	assert.ok(disk('tasks') < 32 * MiB, 'the file that conmon writes gives its disk back');
+});
+
+test('a port that is taken is named, whoever has it', async () => {
+	const publish = (hostPort) => [{ sh: 'sleep 600', portMappings: [{ containerPort: 80, hostPort }] }];
+	const holder = await rig.run(publish(18081));
+	await rig.status(holder, 'RUNNING');
+	const id = holder.split('/').at(-1);
+	await assert.rejects(rig.run(publish(18081)), new RegExp(`"RESOURCE:PORTS".*"port 18081/tcp is used by task ${id}"`));
+
+	// Somebody else on the host: only the attempt tells.
+	const other = createServer();
+	await new Promise((resolve) => other.listen(18082, '0.0.0.0', resolve));
+	const task = await rig.finished(publish(18082));
+	assert.equal(task.stopCode, 'TaskFailedToStart');
+	assert.match(task.stoppedReason, /^CannotStartContainerError: port 18082\/tcp of 0\.0\.0\.0 is taken on the host/);
+	assert.equal(task.containers[0].exitCode, undefined);
+	await new Promise((resolve) => other.close(resolve));
+	assert.equal((await rig.get(holder)).lastStatus, 'RUNNING');
+	await rig.halt(holder);
+	await rig.status(holder, 'STOPPED');
 });

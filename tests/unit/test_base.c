@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/path.h"
 #include "base/rand.h"
 #include "base/str.h"
 #include "base/time.h"
@@ -235,6 +236,27 @@ static void errors_gather_context(void **state)
 	assert_string_equal(e.msg, "starting box 7: opening x: No such file or directory");
 }
 
+static void paths_are_cleaned_as_texts(void **state)
+{
+	static const char *const pairs[][2] = {{"/", "/"}, {"//", "/"}, {"/.", "/"}, {"/..", "/"},
+	    {"/a", "/a"}, {"/a/", "/a"}, {"//a///b/.", "/a/b"}, {"/a/../..", "/"},
+	    {"/a/b/../c", "/a/c"}, {"/../a", "/a"}, {"/...", "/..."}, {"/..a/.b", "/..a/.b"}};
+	char out[64], small[5];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		assert_true(path_clean(pairs[i][0], out, sizeof(out)));
+		assert_string_equal(out, pairs[i][1]);
+	}
+	assert_false(path_clean("", out, sizeof(out)));
+	assert_false(path_clean("a/b", out, sizeof(out)));
+	assert_true(path_clean("/abc", small, sizeof(small)));
+	assert_false(path_clean("/abcd", small, sizeof(small)));
+	assert_true(path_is_below("/proc", "/proc") && path_is_below("/proc/x", "/proc"));
+	assert_true(path_is_below("/anything", "/"));
+	assert_false(path_is_below("/procx", "/proc") || path_is_below("/", "/proc"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +268,7 @@ int main(void)
 	    cmocka_unit_test(map_keeps_everything_through_growth_and_removal),
 	    cmocka_unit_test(buffer_moves_and_grows),
 	    cmocka_unit_test(json_escapes_wherever_it_is_needed),
+	    cmocka_unit_test(paths_are_cleaned_as_texts),
 	    cmocka_unit_test(arena_memory_is_zeroed_and_aligned),
 	    cmocka_unit_test(dates),
 	    cmocka_unit_test(descriptors_travel_whole),

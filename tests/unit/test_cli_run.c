@@ -159,6 +159,8 @@ static void what_cannot_be_is_refused(void **state _unused_)
 	    {.volumes = {{":/b"}, 1}},
 	    {.volumes = {{"/a:/b:rx"}, 1}},
 	    {.volumes = {{""}, 1}},
+	    {.volumes = {{"a/b:/x"}, 1}},
+	    {.volumes = {{"../no-such-directory:/x"}, 1}},
 	    {.env = {{"=x"}, 1}},
 	    {.env = {{"A=\xff"}, 1}},
 	    {.env_files = {{"/does/not/exist"}, 1}},

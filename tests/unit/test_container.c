@@ -145,10 +145,15 @@ static void test_refusals(void **state _unused_)
 	static const struct container_mount up = {CONTAINER_MOUNT_HOST, "/a/../b", "/x", false, 0},
 					    relative = {CONTAINER_MOUNT_TMPFS, "", "x", false, 0},
 					    name = {CONTAINER_MOUNT_VOLUME, "a/b", "/x", false, 0},
-					    hidden = {CONTAINER_MOUNT_TASK, "..", "/x", false, 0};
-	static const struct container_mount *const bad[] = {&up, &relative, &name, &hidden};
-	static const char *const words[] = {
-	    "path with ..", "not an absolute path", "not a name", "not a name"};
+					    hidden = {CONTAINER_MOUNT_TASK, "..", "/x", false, 0},
+					    proc = {CONTAINER_MOUNT_TASK, "a", "/./proc//x", false,
+						0},
+					    root = {CONTAINER_MOUNT_TMPFS, "", "//", false, 0};
+	static const struct container_mount *const bad[] = {
+	    &up, &relative, &name, &hidden, &proc, &root};
+	static const char *const words[] = {"path with ..", "not an absolute path", "not a name",
+	    "not a name", "something that would cover /, /proc, /sys or /dev",
+	    "something that would cover /, /proc, /sys or /dev"};
 	struct container_spec s = spec();
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

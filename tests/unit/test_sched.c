@@ -836,19 +836,21 @@ static void test_lacks(void **state)
 			       "{\"name\":\"a\",\"image\":\"i\",\"portMappings\":[{"
 			       "\"containerPort\":80,\"hostPort\":8080}]}]}",
 	    0, NULL);
+	struct err detail = ERR_INIT;
 
 	(void)state;
-	assert_null(tasks_lacks(rig, d, NULL));
+	assert_null(tasks_lacks(rig, d, NULL, NULL));
 	rig_begin("[{\"name\":\"web\",\"image\":\"i\",\"portMappings\":[{\"containerPort\":80,"
 		  "\"hostPort\":8080}]}]",
 	    "");
-	assert_string_equal(tasks_lacks(rig, d, NULL), "RESOURCE:PORTS");
+	assert_string_equal(tasks_lacks(rig, d, NULL, &detail), "RESOURCE:PORTS");
+	assert_non_null(strstr(detail.msg, "port 8080/tcp is used by task "));
 	rig_task()->cpu_units = 1;
 	rig->host.cpu_units_free = 2047;
-	assert_string_equal(tasks_lacks(rig, d, NULL), "RESOURCE:CPU");
+	assert_string_equal(tasks_lacks(rig, d, NULL, NULL), "RESOURCE:CPU");
 	rig->host.cpu_units_free = 2048;
 	rig->host.memory_mib_free = 1023;
-	assert_string_equal(tasks_lacks(rig, d, NULL), "RESOURCE:MEMORY");
+	assert_string_equal(tasks_lacks(rig, d, NULL, NULL), "RESOURCE:MEMORY");
 	rig->host.memory_mib_free = rig->host.memory_mib;
 	rig_task()->cpu_units = 0;
 	json_decref(d);

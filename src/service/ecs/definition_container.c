@@ -1,5 +1,7 @@
 /* Is a container of a task definition acceptable? See definition_check.c. Loop thread. */
+#include "base/path.h"
 #include "service/ecs/ecs_int.h"
+#include "spawn/container_spec.h"
 
 #define MEMORY_MIN 4
 #define PORT_MAX 65535
@@ -278,6 +280,20 @@ static int check_life(const struct definition_check *k, const json_t *container)
 
 /* ---- files ---- */
 
+/* The rest of the sentence that begins with what is to be mounted, or NULL: all is well. */
+static const char *bad_target(const char *path)
+{
+	char clean[4096];
+
+	if (!path || *path != '/')
+		return "needs an absolute containerPath";
+	if (!path_clean(path, clean, sizeof(clean)))
+		return "has too long a containerPath";
+	return container_target_refused(clean) ? "has a containerPath that cannot be covered: not "
+						 "/, /proc, /sys, /dev or /dev/pts"
+					       : NULL;
+}
+
 static int check_mounts(const struct definition_check *k, const json_t *container)
 {
 	size_t i;
@@ -290,11 +306,9 @@ static int check_mounts(const struct definition_check *k, const json_t *containe
 
 		if (!volume || !ecs_json_find(k->volumes, "name", volume))
 			return ecs_refuse(k, "Unknown volume '%s'.", volume ? volume : "");
-		if (!path || *path != '/')
-			return ecs_refuse(k,
-			    "The mount point of volume '%s' in container '%s' needs an absolute "
-			    "containerPath.",
-			    volume, name_of(container));
+		if (bad_target(path))
+			return ecs_refuse(k, "The mount point of volume '%s' in container '%s' %s.",
+			    volume, name_of(container), bad_target(path));
 	}
 	json_array_foreach(json_object_get(container, "volumesFrom"), i, v)
 	{
@@ -319,11 +333,12 @@ static int check_tmpfs(const struct definition_check *k, const json_t *container
 	{
 		const char *path = docs_str(v, "containerPath");
 
-		if (!path || *path != '/' || docs_int(v, "size") < 1)
+		if (bad_target(path))
+			return ecs_refuse(k, "A tmpfs of container '%s' %s.", name_of(container),
+			    bad_target(path));
+		if (docs_int(v, "size") < 1)
 			return ecs_refuse(k,
-			    "A tmpfs of container '%s' needs an absolute containerPath and a size "
-			    "of "
-			    "at least 1 MiB.",
+			    "A tmpfs of container '%s' needs a size of at least 1 MiB.",
 			    name_of(container));
 	}
 	if (outside(p, "sharedMemorySize", 1, INT32_MAX) || outside(p, "swappiness", 0, 100) ||

@@ -84,11 +84,15 @@ static bool wait_for(struct run *run, struct ecs_wait *w)
 
 /* ---- starting ---- */
 
-static void add_failure(struct run *run, const struct planned *p, const char *reason)
+static void add_failure(
+    struct run *run, const struct planned *p, const char *reason, const char *detail)
 {
-	json_array_append_new(json_object_get(run->data, "failures"),
-	    p->instance_arn ? ecs_json_failure(p->instance_arn, reason)
-			    : json_pack("{s:s}", "reason", reason));
+	json_t *failure = p->instance_arn ? ecs_json_failure(p->instance_arn, reason)
+					  : json_pack("{s:s}", "reason", reason);
+
+	if (*detail)
+		docs_set(failure, "detail", detail);
+	json_array_append_new(json_object_get(run->data, "failures"), failure);
 }
 
 static void run_end(struct run *run)
@@ -122,7 +126,7 @@ static void on_kept(void *ctx, int result)
 	if (result < 0) {
 		one->planned->failed = true;
 		run->result = result;
-		add_failure(run, one->planned, "AGENT");
+		add_failure(run, one->planned, "AGENT", "");
 	}
 	free(one);
 	if (--run->pending == 0)
@@ -133,15 +137,16 @@ static void start_one(struct run *run, struct planned *p)
 {
 	struct tasks *tasks = run->ecs->tasks;
 	const char *reason = p->objection;
+	struct err detail = ERR_INIT;
 	struct one *one;
 
 	if (tasks_get(tasks, p->arn))
 		return; /* by the same token, before */
 	if (!reason)
-		reason = tasks_lacks(tasks, run->definition, run->overrides);
+		reason = tasks_lacks(tasks, run->definition, run->overrides, &detail);
 	if (reason) {
 		p->failed = true;
-		add_failure(run, p, reason);
+		add_failure(run, p, reason, detail.msg);
 		return;
 	}
 	one = xcalloc(1, sizeof(*one));

@@ -19,7 +19,7 @@ void tasks_host(_unused_ const struct tasks *t, struct tasks_host *ret)
 }
 
 const char *tasks_lacks(_unused_ const struct tasks *t, _unused_ const json_t *definition,
-    _unused_ const json_t *overrides)
+    _unused_ const json_t *overrides, _unused_ struct err *detail)
 {
 	return "RESOURCE:MEMORY";
 }

@@ -29,6 +29,32 @@ test('groups and streams', async () => {
 	await assert.rejects(aws(server, ['logs', 'create-log-group', '--log-group-name', '/app']), /ResourceAlreadyExistsException/);
 });
 
+test('events are found, tags kept, all of it deleted', async () => {
+	const logs = (...words) => aws(server, ['logs', ...words]);
+	const group = ['--log-group-name', '/kept'], arn = 'arn:aws:logs:us-east-1:123456789012:log-group:/kept';
+	await logs('create-log-group', ...group, '--tags', 'team=a');
+	await logs('create-log-stream', ...group, '--log-stream-name', 's');
+	const events = ['GET /a 200', 'GET /b 404', 'PUT /c 404'].map((message, i) => ({ timestamp: Date.now() + i, message }));
+	await logs('put-log-events', ...group, '--log-stream-name', 's', '--log-events', JSON.stringify(events));
+	const [found, paged] = await Promise.all([logs('filter-log-events', ...group, '--filter-pattern', '[verb=GET, path, status=404]'),
+		logs('filter-log-events', ...group, '--max-items', '2', '--page-size', '1'), logs('put-retention-policy', ...group, '--retention-in-days', '3'),
+		logs('tag-resource', '--resource-arn', arn, '--tags', 'stage=b'),
+		assert.rejects(logs('filter-log-events', '--log-group-name', '/none'), /ResourceNotFoundException/),
+		assert.rejects(logs('filter-log-events', ...group, '--filter-pattern', '['), /InvalidParameterException/)]);
+	assert.deepEqual(found.events.map((e) => [e.message, e.logStreamName]), [['GET /b 404', 's']]);
+	assert.deepEqual([paged.events.length, paged.NextToken !== undefined], [2, true]);
+	await logs('tag-log-group', ...group, '--tags', 'old=way');
+	assert.deepEqual((await logs('list-tags-for-resource', '--resource-arn', arn)).tags, { team: 'a', stage: 'b', old: 'way' });
+	await Promise.all([logs('untag-resource', '--resource-arn', arn, '--tag-keys', 'team'), logs('untag-log-group', ...group, '--tags', 'old'),
+		logs('delete-retention-policy', ...group)]);
+	assert.deepEqual((await logs('list-tags-log-group', ...group)).tags, { stage: 'b' });
+	assert.equal((await logs('describe-log-groups', '--log-group-name-prefix', '/kept')).logGroups[0].retentionInDays, undefined);
+	await logs('delete-log-stream', ...group, '--log-stream-name', 's');
+	assert.deepEqual((await logs('describe-log-streams', ...group)).logStreams, []);
+	await logs('delete-log-group', ...group);
+	await assert.rejects(logs('delete-log-group', ...group), /ResourceNotFoundException/);
+});
+
 test('tail', async () => {
 	const text = await aws(server, ['logs', 'tail', '/app', '--format', 'short']);
 	assert.match(text, /first/);

@@ -64,6 +64,19 @@ describe('repositories', () => {
 		await rejects(send(E.DeleteRepositoryCommand, { repositoryName }), 'RepositoryNotFoundException');
 	});
 
+	test('are of a registry, and say whether they are scanned', async () => {
+		const { registryId, replicationConfiguration } = await send(E.DescribeRegistryCommand);
+		assert.deepEqual([registryId, replicationConfiguration], ['123456789012', { rules: [] }]);
+		const { repositoryName } = await repository({ imageScanningConfiguration: { scanOnPush: true } });
+		const scanned = async () => (await send(E.DescribeRepositoriesCommand, { repositoryNames: [repositoryName] }))
+			.repositories[0].imageScanningConfiguration.scanOnPush;
+		assert.equal(await scanned(), true);
+		const put = await send(E.PutImageScanningConfigurationCommand, { repositoryName, imageScanningConfiguration: { scanOnPush: false } });
+		assert.deepEqual([put.repositoryName, put.imageScanningConfiguration.scanOnPush, await scanned()], [repositoryName, false, false]);
+		await rejects(send(E.PutImageScanningConfigurationCommand, { repositoryName: 'no/such', imageScanningConfiguration: {} }),
+			'RepositoryNotFoundException');
+	});
+
 	test('of other regions are others', async () => {
 		const { repositoryName } = await repository();
 		const other = new E.ECRClient(server.client(server.credentials, 'eu-west-1'));

@@ -225,12 +225,24 @@ test('attaching', async () => {
 	await server.restart();
 	assert.equal((await call('GetPolicy', { PolicyArn: own })).Policy.AttachmentCount, 2);
 	for (const { PolicyArn } of AttachedPolicies) await call('DetachRolePolicy', { RoleName: 'r', PolicyArn });
+	assert.deepEqual((await call('ListAttachedUserPolicies', { UserName: 'u' })).AttachedPolicies, [{ PolicyArn: own, PolicyName: 'own' }]);
 	await call('DetachUserPolicy', { UserName: 'u', PolicyArn: own });
+	assert.deepEqual((await call('ListAttachedUserPolicies', { UserName: 'u' })).AttachedPolicies, []);
 	await rejects(call('DetachUserPolicy', { UserName: 'u', PolicyArn: own }), 'NoSuchEntityException');
 	await call('PutRolePermissionsBoundary', { RoleName: 'r', PermissionsBoundary: own });
 	assert.equal((await call('GetRole', { RoleName: 'r' })).Role.PermissionsBoundary.PermissionsBoundaryArn, own);
 	await rejects(call('DeletePolicy', { PolicyArn: own }), 'DeleteConflictException');
+	await call('PutUserPermissionsBoundary', { UserName: 'u', PermissionsBoundary: own });
+	assert.deepEqual((await call('GetUser', { UserName: 'u' })).User.PermissionsBoundary,
+		{ PermissionsBoundaryArn: own, PermissionsBoundaryType: 'Policy' });
+	await rejects(call('PutUserPermissionsBoundary', { UserName: 'u', PermissionsBoundary: 'arn:aws:iam::aws:policy/Nothing' }),
+		'NoSuchEntityException');
+	await call('DeleteUserPermissionsBoundary', { UserName: 'u' });
+	assert.equal((await call('GetUser', { UserName: 'u' })).User.PermissionsBoundary, undefined);
 	await call('DeleteRolePermissionsBoundary', { RoleName: 'r' });
+	await call('UntagRole', { RoleName: 'r', TagKeys: ['x'] });
+	assert.deepEqual((await call('ListRoleTags', { RoleName: 'r' })).Tags, []);
+	assert.equal((await call('UpdateRoleDescription', { RoleName: 'r', Description: 'new' })).Role.Description, 'new');
 	await call('DeletePolicy', { PolicyArn: own });
 	await call('DeleteRole', { RoleName: 'r' });
 	await call('DeleteUser', { UserName: 'u' });
@@ -248,6 +260,10 @@ test('inline policies', async () => {
 	assert.deepEqual((await call('ListUserPolicies', { UserName: 'in' })).PolicyNames, ['a', 'b']);
 	const got = await call('GetRolePolicy', { RoleName: 'in', PolicyName: 'a' });
 	assert.equal(decodeURIComponent(got.PolicyDocument), PolicyDocument);
+	const ofUser = await call('GetUserPolicy', { UserName: 'in', PolicyName: 'b' });
+	assert.deepEqual([ofUser.UserName, ofUser.PolicyName, decodeURIComponent(ofUser.PolicyDocument)], ['in', 'b', PolicyDocument]);
+	await rejects(call('GetUserPolicy', { UserName: 'in', PolicyName: 'c' }), 'NoSuchEntityException',
+		'The user policy with name c cannot be found.');
 	await rejects(call('GetRolePolicy', { RoleName: 'in', PolicyName: 'c' }), 'NoSuchEntityException',
 		'The role policy with name c cannot be found.');
 	const big = (n) => JSON.stringify({ Version: '2012-10-17', Statement: { Effect: 'Allow', Action: `s3:${'x'.repeat(n)}`, Resource: '*' } });
@@ -305,6 +321,12 @@ test('groups', async () => {
 	assert.equal((await call('ListGroups')).Groups.length, 1);
 	await call('AttachGroupPolicy', { GroupName: 'g', PolicyArn: basic });
 	assert.equal((await call('ListAttachedGroupPolicies', { GroupName: 'g' })).AttachedPolicies.length, 1);
+	await call('PutGroupPolicy', { GroupName: 'g', PolicyName: 'in', PolicyDocument: policy() });
+	assert.deepEqual((await call('ListGroupPolicies', { GroupName: 'g' })).PolicyNames, ['in']);
+	assert.equal(decodeURIComponent((await call('GetGroupPolicy', { GroupName: 'g', PolicyName: 'in' })).PolicyDocument), policy());
+	await call('DeleteGroupPolicy', { GroupName: 'g', PolicyName: 'in' });
+	await rejects(call('GetGroupPolicy', { GroupName: 'g', PolicyName: 'in' }), 'NoSuchEntityException',
+		'The group policy with name in cannot be found.');
 	await rejects(call('DeleteUser', { UserName: 'm' }), 'DeleteConflictException');
 	await rejects(call('DeleteGroup', { GroupName: 'g' }), 'DeleteConflictException');
 	await call('RemoveUserFromGroup', { GroupName: 'g', UserName: 'm' });

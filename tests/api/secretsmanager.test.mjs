@@ -4,7 +4,6 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import * as sm from '@aws-sdk/client-secrets-manager';
-import { aws } from './cli.mjs';
 import { rejects, startServer } from './server.mjs';
 
 let server, client;
@@ -222,11 +221,4 @@ test('values are sealed on disk, stay after a restart, and get as long as they m
 		assert.ok(!server.log.includes(s));
 	}
 	assert.ok(await inData('findme-in-data-description'), 'the search would find what is not sealed');
-});
-
-test('the AWS CLI', async () => {
-	await aws(server, ['secretsmanager', 'create-secret', '--name', 'cli', '--secret-string', 'words']);
-	assert.equal((await aws(server, ['secretsmanager', 'get-secret-value', '--secret-id', 'cli'])).SecretString, 'words');
-	await aws(server, ['secretsmanager', 'delete-secret', '--secret-id', 'cli', '--recovery-window-in-days', '7']);
-	await assert.rejects(aws(server, ['secretsmanager', 'get-secret-value', '--secret-id', 'cli']), /InvalidRequestException/);
 });

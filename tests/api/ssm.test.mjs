@@ -3,7 +3,6 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import * as ssm from '@aws-sdk/client-ssm';
-import { aws } from './cli.mjs';
 import { rejects, startServer } from './server.mjs';
 
 let server, client;
@@ -171,13 +170,4 @@ test('SecureStrings are sealed on disk and stay after a restart', async () => {
 	assert.equal(await inData(secret), undefined);
 	assert.ok(await inData('findme-in-data-plain'), 'the search would find what is not sealed');
 	assert.ok(!server.log.includes(secret));
-});
-
-test('the AWS CLI', async () => {
-	await aws(server, ['ssm', 'put-parameter', '--name', '/cli/a', '--value', 'words', '--type', 'SecureString', '--tags', 'Key=a,Value=b']);
-	const { Parameter } = await aws(server, ['ssm', 'get-parameter', '--name', '/cli/a', '--with-decryption']);
-	assert.equal(Parameter.Value, 'words');
-	const { Parameters } = await aws(server, ['ssm', 'get-parameters-by-path', '--path', '/cli']);
-	assert.equal(Parameters.length, 1);
-	await assert.rejects(aws(server, ['ssm', 'get-parameter', '--name', 'none']), /ParameterNotFound/);
 });

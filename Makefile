@@ -27,6 +27,7 @@ check:
 	@python3 tools/check_layers.py
 	@python3 tools/check_size.py
 	@python3 tools/coverage.py --check
+	@python3 tools/check_driven.py
 
 clean:
 	@rm -rf build build-*

@@ -84,6 +84,8 @@ def known_to_cli(service):
 def main():
     sdk, cli = driven()
     holes = []
+    if not CLI_DATA.exists():
+        print("awscli of Debian is not installed: what it would have to drive is not known", file=sys.stderr)
     for service, _, done, refused, _ in coverage.services():
         known = known_to_cli(service)
         client, word = CLIENTS.get(service, service), WORDS.get(service, service)

@@ -89,6 +89,7 @@ style() {
 	step "layers" python3 tools/check_layers.py
 	step "sizes" python3 tools/check_size.py
 	step "compatibility" python3 tools/coverage.py --check
+	step "every operation has a test by SDK and CLI" python3 tools/check_driven.py
 	step "format" check_format
 	step "scripts" check_scripts
 	if command -v man >/dev/null 2>&1; then

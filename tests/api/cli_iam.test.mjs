@@ -156,5 +156,5 @@ test('whose key it is, and temporary ones', async () => {
 	const session = { accessKeyId: made.AccessKeyId, secretAccessKey: made.SecretAccessKey, sessionToken: made.SessionToken };
 	assert.equal((await aws(server, ['sts', 'get-caller-identity'], session)).Arn, 'arn:aws:iam::123456789012:root');
 	await all(assert.rejects(aws(server, ['sts', 'get-caller-identity'], { ...session, sessionToken: undefined }), /InvalidClientTokenId/),
-		assert.rejects(sts('get-access-key-info', '--access-key-id', 'AKIAAAAAAAAAAAAAAAAA'), /ValidationError|InvalidClientTokenId|AccessDenied/));
+		assert.rejects(sts('get-access-key-info', '--access-key-id', 'AKIAAAAAAAAAAAAAAAAA'), /ValidationError/));
 });

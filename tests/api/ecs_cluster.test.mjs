@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as ecs from '@aws-sdk/client-ecs';
-import { aws } from './cli.mjs';
 import { rejects, startServer } from './server.mjs';
 
 let server, client;
@@ -185,14 +184,4 @@ test('all is there after the server was killed; what there is not is unknown', a
 	await rejects(call('CreateService', { serviceName: 's', taskDefinition: 'x' }), 'UnknownOperationException');
 	await rejects(call('DiscoverPollEndpoint'), 'UnknownOperationException');
 	await rejects(call('SubmitTaskStateChange', {}), 'UnknownOperationException');
-});
-
-test('the AWS CLI', async () => {
-	const run = (...words) => aws(server, ['ecs', ...words]);
-	assert.equal((await run('create-cluster', '--cluster-name', 'cli')).cluster.status, 'ACTIVE');
-	assert.ok((await run('list-clusters')).clusterArns.includes(arn('cluster/cli')));
-	assert.equal((await run('describe-clusters', '--clusters', 'cli')).clusters[0].clusterName, 'cli');
-	await run('put-account-setting', '--name', 'containerInsights', '--value', 'enabled');
-	assert.equal((await run('delete-cluster', '--cluster', 'cli')).cluster.status, 'INACTIVE');
-	await assert.rejects(run('update-cluster', '--cluster', 'cli'), /ClusterNotFoundException.*inactive/s);
 });

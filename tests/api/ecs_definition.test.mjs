@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as ecs from '@aws-sdk/client-ecs';
-import { aws } from './cli.mjs';
 import { rejects, startServer } from './server.mjs';
 
 let server, client;
@@ -200,15 +199,4 @@ test('definitions have tags, and stay after the server was killed', async () => 
 	connect();
 	assert.deepEqual((await call('ListTagsForResource', { resourceArn })).tags, [{ key: 'b', value: '2' }]);
 	assert.equal((await register('rev')).taskDefinition.revision, 13);
-});
-
-test('the AWS CLI', async () => {
-	const run = (...words) => aws(server, ['ecs', ...words]);
-	const made = await run('register-task-definition', '--family', 'sleep360', '--container-definitions',
-		JSON.stringify([{ name: 'sleep', image: 'busybox', cpu: 10, command: ['sleep', '360'], memory: 10, essential: true }]));
-	assert.equal(made.taskDefinition.revision, 1);
-	assert.deepEqual((await run('list-task-definitions', '--family-prefix', 'sleep360')).taskDefinitionArns, [arn('task-definition/sleep360:1')]);
-	assert.equal((await run('describe-task-definition', '--task-definition', 'sleep360:1')).taskDefinition.family, 'sleep360');
-	assert.equal((await run('deregister-task-definition', '--task-definition', 'sleep360:1')).taskDefinition.status, 'INACTIVE');
-	await assert.rejects(run('describe-task-definition', '--task-definition', 'sleep360'), /\(ClientException\).*Unable to describe task definition\./s);
 });

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as ecs from '@aws-sdk/client-ecs';
-import { aws } from './cli.mjs';
 import { rejects, startServer } from './server.mjs';
 
 let server, client;
@@ -189,13 +188,4 @@ test('tasks that are not there', async () => {
 	assert.equal(failures[0].reason, 'MISSING');
 	await rejects(call('UpdateTaskProtection', { cluster: 'default', tasks: ['x'], protectionEnabled: true, expiresInMinutes: 2881 }), 'InvalidParameterException');
 	assert.deepEqual((await call('GetTaskProtection', { cluster: 'default' })).protectedTasks, []);
-});
-
-test('the AWS CLI', async () => {
-	const run = (...words) => aws(server, ['ecs', ...words]);
-	const { containerInstanceArns: [arn] } = await run('list-container-instances');
-	assert.equal((await run('describe-container-instances', '--container-instances', arn)).containerInstances[0].status, 'ACTIVE');
-	await run('put-attributes', '--attributes', `name=cli,value=yes,targetId=${arn}`);
-	assert.equal((await run('list-attributes', '--target-type', 'container-instance', '--attribute-name', 'cli')).attributes[0].value, 'yes');
-	await assert.rejects(run('update-container-agent', '--container-instance', arn), /NoUpdateAvailableException/);
 });

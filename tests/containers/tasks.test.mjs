@@ -193,6 +193,18 @@ test('the AWS CLI', async () => {
 	await cli('wait', 'tasks-running', '--tasks', made.taskArn);
 	assert.deepEqual((await cli('list-tasks', '--family', 'sleep')).taskArns, [made.taskArn]);
 	assert.equal((await cli('describe-tasks', '--tasks', made.taskArn)).tasks[0].lastStatus, 'RUNNING');
+	await assert.rejects(cli('run-task', '--task-definition', 'absent'), /ClientException.*TaskDefinition not found/s);
+	const { containerInstanceArns: [host] } = await cli('list-container-instances');
+	const { tasks: [other] } = await cli('start-task', '--task-definition', 'sleep', '--container-instances', host, '--started-by', 'hand');
+	assert.deepEqual([other.startedBy, other.containerInstanceArn], ['hand', host]);
+	// Protection is for tasks of services.
+	const [protection, put] = await Promise.all([cli('get-task-protection', '--cluster', 'default', '--tasks', made.taskArn),
+		cli('update-task-protection', '--cluster', 'default', '--tasks', made.taskArn, '--protection-enabled')]);
+	assert.deepEqual([protection.failures, put.failures], Array(2).fill([{ arn: made.taskArn, reason: 'TASK_NOT_VALID' }]));
 	assert.equal((await cli('stop-task', '--task', made.taskArn)).task.desiredStatus, 'STOPPED');
-	await cli('wait', 'tasks-stopped', '--tasks', made.taskArn);
+	await cli('stop-task', '--task', other.taskArn, '--reason', 'enough');
+	await cli('wait', 'tasks-stopped', '--tasks', made.taskArn, other.taskArn);
+	const { tasks: [end] } = await cli('describe-tasks', '--tasks', other.taskArn);
+	assert.deepEqual([end.stopCode, end.stoppedReason], ['UserInitiated', 'enough']);
+	await assert.rejects(cli('stop-task', '--task', '0123'), /InvalidParameterException.*The referenced task was not found/s);
 });

@@ -303,6 +303,8 @@ static void on_control(struct loop_io *io, uint32_t events)
 		on_exited(b, r.status);
 	else if (r.kind == INIT_FAILED)
 		on_exec_failed(b, r.status);
+	else if (r.kind == INIT_ENDED)
+		extensions_tell(b);
 	else if (r.kind == INIT_KILLED && b->state == BOX_STOPPING)
 		on_stopped(b);
 	else if (r.kind != INIT_KILLED)
@@ -520,7 +522,11 @@ bool box_retire(struct box *b, const char *reason, int64_t deadline_ms)
 	if (b->frozen)
 		thaw(b);
 	(void)start_order(b, INIT_TERM); /* the runtime may say good-bye, too */
-	b->retiring = runtime_api_shutdown(b->beside ? b->beside : b->runtime, reason, deadline_ms);
+	b->retiring = extensions_mind(b);
+	b->end_reason = reason;
+	b->end_deadline_ms = deadline_ms;
+	if (b->retiring)
+		extensions_tell(b);
 	return b->retiring;
 }
 
@@ -530,9 +536,10 @@ bool box_wind_down(struct box *b, const char *reason, int64_t deadline_ms)
 		return false;
 	if (b->frozen)
 		thaw(b);
-	if (!runtime_api_shutdown(b->beside ? b->beside : b->runtime, reason, deadline_ms) ||
-	    start_order(b, INIT_END) < 0)
+	if (!extensions_mind(b) || start_order(b, INIT_END) < 0)
 		return false;
+	b->end_reason = reason; /* told when the runtime is gone */
+	b->end_deadline_ms = deadline_ms;
 	b->retiring = true;
 	b->state = BOX_WINDING_DOWN;
 	return true;

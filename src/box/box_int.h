@@ -45,6 +45,8 @@ struct box {
 	struct runtime *runtime;
 	struct runtime *beside; /* framed, and there are extensions: their API */
 	unsigned extensions;    /* running, of those that box-init started */
+	const char *end_reason; /* with retiring: what they are told, and how long they have */
+	int64_t end_deadline_ms;
 	void *endpoint;
 
 	const struct box_program *program; /* what runs or waits in it; NULL while blank */
@@ -130,6 +132,9 @@ void extension_exited(struct box *b, int status);
 void extension_failed(struct box *b, int errnum);
 /* The API's word, as of struct runtime_handler. */
 void extensions_moved(void *ctx);
+/* Does one of them want to hear of the end? Tell them, once the runtime is no more in their way. */
+bool extensions_mind(const struct box *b);
+void extensions_tell(struct box *b);
 /* The runtime is ready: are its extensions? If not, box_ready() follows. */
 bool extensions_wait(struct box *b);
 /* All has been killed, or goes. */

@@ -107,6 +107,17 @@ bool extensions_wait(struct box *b)
 	return b->said_ready;
 }
 
+bool extensions_mind(const struct box *b)
+{
+	return runtime_api_minds_end(api_of(b));
+}
+
+void extensions_tell(struct box *b)
+{
+	if (b->retiring)
+		runtime_api_shutdown(api_of(b), b->end_reason, b->end_deadline_ms);
+}
+
 void extensions_gone(struct box *b)
 {
 	b->extensions = 0;

@@ -19,7 +19,7 @@ enum init_kind {
 	INIT_START = 1,  /* run the program; with one or three descriptors, see below */
 	INIT_KILL,       /* SIGKILL everything but pid 1 (reset), then answer INIT_KILLED */
 	INIT_TERM,       /* SIGTERM to the program started with this tag, and its process group */
-	INIT_END,        /* the same with SIGKILL */
+	INIT_END,        /* the same with SIGKILL, then answer INIT_ENDED */
 	INIT_EXTENSIONS, /* run all extensions, as below, with tags from the record's on */
 	/* box-init -> core */
 	INIT_EXITED = 64, /* a started program has ended: tag, pid, status as of waitpid(2) */
@@ -27,6 +27,7 @@ enum init_kind {
 	INIT_FAILED,      /* it does not run: tag, status is the errno of execve(2) or before;
 			   * ENOTDIR: cwd is not there */
 	INIT_BEGUN,       /* answer to INIT_EXTENSIONS: status says how many were found */
+	INIT_ENDED,       /* what INIT_END was about runs no more; its INIT_EXITED came before */
 };
 
 /* INIT_START comes with descriptors: the first becomes 1 and 2 (log pipe), two more, when there

@@ -26,6 +26,7 @@
 #define GID_RUNTIME 990
 #define FDS_MAX 3
 #define KILL_STEP_US 200
+#define END_STEPS 500 /* of them: a tenth of a second */
 
 struct program {
 	pid_t pid; /* 0: free */
@@ -241,6 +242,23 @@ static void signal_programs(int signal)
 			kill(-p->pid, signal);
 }
 
+/* A zombie whose parent has left the group would keep the group for ever: do not wait for that. */
+static void on_end(void)
+{
+	for (struct program *p = programs; p < programs + INIT_PROGRAMS_MAX; p++) {
+		pid_t group = p->pid;
+
+		if (!group || p->tag != record.tag)
+			continue;
+		for (int i = 0; i < END_STEPS && (kill(-group, SIGKILL) == 0 || p->pid == group);
+		     i++) {
+			reap(true);
+			usleep(KILL_STEP_US);
+		}
+	}
+	tell(INIT_ENDED, record.tag, 0, 0);
+}
+
 /* One datagram and its descriptors; more descriptors than ours are closed by the kernel. */
 static ssize_t receive(int fds[FDS_MAX], size_t *count)
 {
@@ -280,7 +298,7 @@ static bool on_order(void)
 	case INIT_EXTENSIONS: on_extensions(fds, count); break;
 	case INIT_KILL: on_kill(); break;
 	case INIT_TERM: signal_programs(SIGTERM); break;
-	case INIT_END: signal_programs(SIGKILL); break;
+	case INIT_END: on_end(); break;
 	}
 	for (size_t i = 0; i < count; i++)
 		close(fds[i]);

@@ -211,23 +211,27 @@ void extension_tell_invoke(struct api_box *b)
 			give(&b->extensions[i], buf_str(&json));
 }
 
-bool runtime_api_shutdown(struct runtime *r, const char *reason, int64_t deadline_ms)
+bool runtime_api_minds_end(const struct runtime *r)
+{
+	const struct api_box *b = container_of(r, const struct api_box, base);
+
+	for (size_t i = 0; i < b->extension_count; i++)
+		if (b->extensions[i].on_shutdown)
+			return true;
+	return false;
+}
+
+void runtime_api_shutdown(struct runtime *r, const char *reason, int64_t deadline_ms)
 {
 	struct api_box *b = container_of(r, struct api_box, base);
-	bool told = false;
 
 	buf_clear(&b->shutdown);
 	buf_printf(&b->shutdown,
 	    "{\"eventType\":\"SHUTDOWN\",\"deadlineMs\":%" PRId64 ",\"shutdownReason\":\"%s\"}",
 	    deadline_ms, reason);
-	for (size_t i = 0; i < b->extension_count; i++) {
-		if (!b->extensions[i].on_shutdown)
-			continue;
-		if (b->extensions[i].next)
+	for (size_t i = 0; i < b->extension_count; i++)
+		if (b->extensions[i].on_shutdown && b->extensions[i].next)
 			give(&b->extensions[i], buf_str(&b->shutdown));
-		told = true;
-	}
-	return told;
 }
 
 void runtime_api_tell(struct runtime *r, const struct runtime_event *ev)

@@ -97,10 +97,12 @@ const char *runtime_api_extension(const struct runtime *r, size_t i, const char 
 /* All of them have asked for their next event. */
 bool runtime_api_settled(const struct runtime *r);
 
-/* Tell the extensions of the box that it ends (reason: "SPINDOWN", "TIMEOUT" or "FAILURE"). Who
- * is still busy with an event is told when he asks for the next. True if somebody listens and
- * deserves the time until deadline_ms (wall time). HTTP only. */
-bool runtime_api_shutdown(struct runtime *r, const char *reason, int64_t deadline_ms);
+/* Does any of them want to be told of the end? */
+bool runtime_api_minds_end(const struct runtime *r);
+/* Tell the extensions of the box that it ends (reason: "SPINDOWN", "TIMEOUT" or "FAILURE"), and
+ * that they have until deadline_ms (wall time). Who is still busy with an event is told when he
+ * asks for the next. HTTP only. */
+void runtime_api_shutdown(struct runtime *r, const char *reason, int64_t deadline_ms);
 
 /* Framed only, after on_warm: become that function. */
 void runtime_init(struct runtime *r, struct str init_json);

@@ -625,7 +625,8 @@ static void test_extension(void **state)
 	expect(p, fd, ID_B);
 	expect(p, ext, ID_B);
 	/* Busy: it learns of the end when it asks for the next event. */
-	assert_true(runtime_api_shutdown(p->rt, "TIMEOUT", 98));
+	assert_true(runtime_api_minds_end(p->rt));
+	runtime_api_shutdown(p->rt, "TIMEOUT", 98);
 	turns(p, 2);
 	assert_string_equal(hear(ext), "");
 	extension_next(p, ext, id);

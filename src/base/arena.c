@@ -4,13 +4,21 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/large.h"
+
 #define CHUNK_SIZE 4096u
 #define ALIGN 16u
 
 struct arena_chunk {
 	struct arena_chunk *next;
+	size_t size; /* of data */
 	_Alignas(16) char data[];
 };
+
+static void free_chunk(struct arena_chunk *c)
+{
+	large_free(c, sizeof(*c) + c->size);
+}
 
 void arena_init(struct arena *a)
 {
@@ -23,7 +31,7 @@ void arena_done(struct arena *a)
 
 	for (; c; c = next) {
 		next = c->next;
-		free(c);
+		free_chunk(c);
 	}
 	arena_init(a);
 }
@@ -35,7 +43,7 @@ void arena_reset(struct arena *a)
 	for (; c; c = next) {
 		next = c->next;
 		if (c != keep)
-			free(c);
+			free_chunk(c);
 	}
 	a->chunks = keep;
 	if (!keep)
@@ -51,6 +59,7 @@ static char *add_chunk(struct arena *a, size_t size)
 	struct arena_chunk *c = xcalloc(1, sizeof(*c) + size);
 
 	c->next = a->chunks;
+	c->size = size;
 	a->chunks = c;
 	return c->data;
 }

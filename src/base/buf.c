@@ -5,10 +5,11 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "base/large.h"
 
 void buf_done(struct buf *b)
 {
-	free(b->mem);
+	large_free(b->mem, b->capacity);
 	*b = (struct buf)BUF_INIT;
 }
 
@@ -28,7 +29,7 @@ char *buf_reserve(struct buf *b, size_t n)
 			char *mem = xmalloc(want);
 
 			memcpy(mem, b->mem + b->start, len);
-			free(b->mem);
+			large_free(b->mem, b->capacity);
 			b->mem = mem;
 		} else {
 			b->mem = xrealloc(b->mem, want);

@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/large.h"
 #include "base/log.h"
 #include "core/core.h"
 #include "invoke/invoke.h"
@@ -84,6 +85,8 @@ int main(int argc, char **argv)
 
 	log_setup("core", LOG_INFO);
 	grow_descriptor_table();
+	if (large_start() < 0)
+		log_warn("no thread to free large memory: raise the limit of processes");
 	/* Every function's secrets are in here: no core file, and /proc/PID is root's, not that of
 	 * another installation's core, which has the same user. */
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -99,6 +102,7 @@ int main(int argc, char **argv)
 	if (r < 0) {
 		log_error("cannot start: %s", e.msg);
 		core_close(&core);
+		large_stop();
 		/* Room may come: the spawner tries again. */
 		return e.errnum == ENOSPC ? 1 : CORE_EXIT_CONFIG;
 	}
@@ -107,5 +111,6 @@ int main(int argc, char **argv)
 		log_warn("--dev: any key is accepted, and requests without a signature");
 	r = loop_run(core.loop);
 	core_close(&core);
+	large_stop();
 	return r < 0 ? 1 : 0;
 }

@@ -12,6 +12,8 @@
 #include "base/time.h"
 #include "store/sqlite_int.h"
 
+#define TURN_NS (2 * (int64_t)1000000) /* for telling results, before others have their turn */
+
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS keys ("
     " space TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,"
@@ -79,41 +81,56 @@ sqlite3 *store_db_open(const char *path, struct err *e)
 
 /* ---- results of writes, on the loop thread ---- */
 
-static void finish(struct store *s, struct list *finished)
+/* Tell results, one at least. */
+static void finish(struct store *s, int64_t until_ns)
 {
-	while (!list_empty(finished)) {
-		struct store_write *w = list_first(finished, struct store_write, node);
+	struct store_write *w;
 
+	while ((w = list_first(&s->results, struct store_write, node))) {
 		list_remove(&w->node);
 		if (w->result == 0)
 			files_dropped(s, w->ops);
 		store_write_done(w, w->result);
+		if (time_mono_ns() >= until_ns)
+			break;
 	}
 }
 
-static void take_finished(struct store *s, struct list *ret)
+static void take_finished(struct store *s)
 {
-	list_init(ret);
 	pthread_mutex_lock(&s->lock);
 	s->posted = false;
 	while (!list_empty(&s->finished)) {
 		struct list *n = s->finished.next;
 
 		list_remove(n);
-		list_push_back(ret, n);
+		list_push_back(&s->results, n);
 	}
 	pthread_mutex_unlock(&s->lock);
+}
+
+/* One commit may end a thousand writes, and each is told to somebody who answers a client. */
+static void tell_results(struct store *s)
+{
+	finish(s, time_mono_ns() + TURN_NS);
+	if (!list_empty(&s->results))
+		loop_defer(s->loop, &s->tell_rest);
+}
+
+static void on_rest(struct loop_task *t)
+{
+	tell_results(container_of(t, struct store, tell_rest));
 }
 
 static void on_finished(struct loop_task *t)
 {
 	struct store *s = container_of(t, struct store, task);
-	struct list finished;
 
-	take_finished(s, &finished);
-	finish(s, &finished);
+	take_finished(s);
 	if (s->closed)
 		store_job_done(s);
+	else if (!list_empty(&s->results) && list_empty(&s->tell_rest.node))
+		tell_results(s);
 }
 
 void store_write_done(struct store_write *w, int result)
@@ -318,6 +335,9 @@ struct store *store_open(struct loop *l, const char *dir, struct err *e)
 	list_init(&s->readers);
 	list_init(&s->task.node);
 	s->task.run = on_finished;
+	list_init(&s->results);
+	list_init(&s->tell_rest.node);
+	s->tell_rest.run = on_rest;
 	if (open_files(s, e) < 0 || store_writer_start(s, e) < 0) {
 		free_store(s);
 		return NULL;
@@ -333,16 +353,15 @@ void store_job_done(struct store *s)
 
 void store_close(struct store *s)
 {
-	struct list finished;
-
 	if (!s)
 		return;
 	loop_task_cancel(&s->hand_over);
+	loop_task_cancel(&s->tell_rest);
 	store_hand_over(s);
 	store_writer_stop(s);
 	s->jobs += s->posted; /* the task is in the loop's hands: it ends like a job */
-	take_finished(s, &finished);
-	finish(s, &finished);
+	take_finished(s);
+	finish(s, INT64_MAX);
 	s->closed = true;
 	if (!s->jobs)
 		free_store(s);

@@ -85,6 +85,8 @@ struct store {
 	int wal_frames;       /* lock: in the log, not yet in the database */
 	bool finish_log;      /* lock: the rest of the log is small, the writer copies it */
 	struct loop_task task;
+	struct list results; /* loop thread: taken from finished, not yet told */
+	struct loop_task tell_rest;
 
 	struct writer writer;
 	pthread_t checkpointer;

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -47,10 +47,12 @@ async function readCredentials(data) {
 	};
 }
 
-// Core complains above 10 ms, which is the design's bound. Tests fail at five times as much for now:
-// single callbacks of 12 ms were seen on a busy machine, and their cause is not known yet.
-const SLOW_US = 50_000;
-const hasSlowCallback = (log) => [...log.matchAll(/slow callback: (\d+) us/g)].some(([, us]) => us > SLOW_US);
+// Core complains above 10 ms of CPU time. Others at work on the same CPUs take caches and
+// hyperthreads away, so the bound grows with how crowded the machine is, to three times as much.
+const SLOW_US = 10_000;
+const crowd = () => Math.min(3, Math.max(1, loadavg()[0] / cpus().length));
+const hasSlowCallback = (log) =>
+	[...log.matchAll(/slow callback: (\d+) us/g)].some(([, us]) => us > SLOW_US * crowd());
 
 // From the first look at its status on, core measures what its callbacks take, and complains.
 async function beginMeasuring(url, { accessKeyId, secretAccessKey }) {
@@ -80,9 +82,11 @@ class Server {
 
 	async start() {
 		this.log = '';
+		this.slow = false;
 		this.child = spawn(command, this.args, { stdio: ['ignore', 'pipe', 'pipe'] });
 		const keep = (chunk) => {
 			this.log = (this.log + chunk).slice(-64 * 1024);
+			this.slow ||= hasSlowCallback(String(chunk));
 		};
 		this.child.stdout.on('data', keep);
 		this.child.stderr.on('data', keep);
@@ -106,7 +110,7 @@ class Server {
 		await this.ended;
 		clearTimeout(timer);
 		// A core that dies is started again, so clients may not have noticed.
-		if (signal !== 'SIGKILL' && (COMPLAINTS.test(this.log) || hasSlowCallback(this.log)))
+		if (signal !== 'SIGKILL' && (COMPLAINTS.test(this.log) || this.slow))
 			throw new Error(`the daemon complained:\n${this.log}`);
 	}
 

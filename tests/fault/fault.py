@@ -31,11 +31,12 @@ INIT_S = 10
 
 
 def slow_callbacks(log):
-    """Lines of core about callbacks that took too much CPU time. Core complains above 10 ms,
-    which is the design's bound; tests fail at five times as much for now: single callbacks of 12 ms were
-    seen on a busy machine, and their cause is not known yet."""
+    """Lines of core about callbacks that took too much CPU time. Core complains above 10 ms.
+    Others at work on the same CPUs take caches and hyperthreads away, so the bound grows with how
+    crowded the machine is, to three times as much."""
+    crowd = min(3, max(1, os.getloadavg()[0] / os.cpu_count()))
     return [line.group() for line in re.finditer(r".*slow callback: (\d+) us.*", log)
-            if int(line.group(1)) > 50000 * SLOW]
+            if int(line.group(1)) > 10000 * crowd * SLOW]
 
 
 class Server(lab.Server):

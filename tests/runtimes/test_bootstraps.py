@@ -186,7 +186,7 @@ class Case(unittest.TestCase):
 
 @unittest.skipUnless(shutil.which("node"), "node is not installed")
 class Node(Case):
-    command = ["node", str(RUNTIMES / "node" / "bootstrap.mjs")]
+    command = ["node", str(RUNTIMES / "node" / "bootstrap.cjs")]
 
     def js(self, body, **env):
         return self.ready("index.handler", {"index.js": body}, **env)
@@ -198,6 +198,10 @@ class Node(Case):
             self.addCleanup(box.close)
             self.assertEqual(box.start().kind, READY)
             self.assertEqual(self.value(box.invoke()), files)
+
+    def test_is_not_the_main_module(self):
+        box = self.js("exports.handler = async () => [require.main === undefined, require.main === module];")
+        self.assertEqual(self.value(box.invoke()), [True, False])
 
     def test_styles(self):
         box = self.ready(

@@ -54,7 +54,7 @@ static void set_program(
 		argv[n++] = "utf8";
 		argv[n++] = "/var/runtime/python/bootstrap.py";
 	} else {
-		argv[n++] = "/var/runtime/node/bootstrap.mjs";
+		argv[n++] = "/var/runtime/node/bootstrap.cjs";
 	}
 	*program = (struct box_program){
 	    .name = in->family == FAMILY_PYTHON ? "python" : "node",

@@ -1,16 +1,16 @@
 // The framed channel to core: descriptors 3 and 4, blocking reads and writes, no net.Socket (an event-loop
 // round trip per message costs more than the message). Layout: ../README.md, src/runtime/frame.h.
-import { readSync, write, writeSync } from 'node:fs';
+const { readSync, write, writeSync } = require('node:fs');
 
-export const INIT = 1;
-export const INVOKE = 2;
-export const WARM = 16;
-export const READY = 17;
-export const INIT_ERROR = 18;
-export const RESULT = 19;
-export const ERROR = 20;
-export const PIECE = 21;
-export const PAYLOAD_MAX = 6 * 1024 * 1024 + 100;
+const INIT = 1;
+const INVOKE = 2;
+const WARM = 16;
+const READY = 17;
+const INIT_ERROR = 18;
+const RESULT = 19;
+const ERROR = 20;
+const PIECE = 21;
+const PAYLOAD_MAX = 6 * 1024 * 1024 + 100;
 
 const EVENTS = 3;
 const ANSWERS = 4;
@@ -29,7 +29,7 @@ const output = Buffer.allocUnsafeSlow(ROOM);
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 // The frame that next() found last; its fields are overwritten by the following call.
-export const frame = {
+const frame = {
 	kind: 0,
 	sequence: 0,
 	timeout: 0,
@@ -45,7 +45,7 @@ function wait(error) {
 	else if (error.code !== 'EINTR') throw error;
 }
 
-export function writeAll(fd, bytes, from, to) {
+function writeAll(fd, bytes, from, to) {
 	while (from < to) {
 		try {
 			from += writeSync(fd, bytes, from, to - from);
@@ -86,7 +86,7 @@ function fill(size) {
 }
 
 // Block until a whole frame is there and take it apart. Several may wait in the buffer.
-export function next() {
+function next() {
 	if (end - start < HEADER) fill(HEADER);
 	const size = input.readUInt32LE(start);
 	if (size < HEADER || size > FRAME_MAX) throw new Error(`broken channel: a frame of ${size} bytes`);
@@ -111,12 +111,12 @@ export function next() {
 }
 
 // True if next() may find a frame without a system call.
-export function hasMore() {
+function hasMore() {
 	return end - start >= HEADER;
 }
 
 // payload: string or Buffer. errorType goes where an invoke has its trace id.
-export function send(kind, sequence, requestId, payload, errorType) {
+function send(kind, sequence, requestId, payload, errorType) {
 	let out = output;
 	let length;
 	if (typeof payload !== 'string') {
@@ -143,7 +143,7 @@ export function send(kind, sequence, requestId, payload, errorType) {
 
 // The writing end of an answer that streams. Pieces are written by libuv's threads, so that the
 // program runs on while core, whose client may be slow, does not take them.
-export class PieceWriter {
+class PieceWriter {
 	busy = false;
 	onIdle = null;
 
@@ -192,3 +192,21 @@ export class PieceWriter {
 		while (this.busy) await new Promise((done) => (this.onIdle = done));
 	}
 }
+
+module.exports = {
+	INIT,
+	INVOKE,
+	WARM,
+	READY,
+	INIT_ERROR,
+	RESULT,
+	ERROR,
+	PIECE,
+	PAYLOAD_MAX,
+	frame,
+	writeAll,
+	next,
+	hasMore,
+	send,
+	PieceWriter,
+};

@@ -2,15 +2,15 @@
 // comes, it leaves in pieces; otherwise it is gathered, and a stream with an HTTP prelude
 // (HttpResponseStream.from) becomes the object {statusCode, headers, cookies, body,
 // isBase64Encoded} that function URLs understand.
-import { Writable } from 'node:stream';
-import { PAYLOAD_MAX } from './channel.mjs';
-import { RuntimeError } from './errors.mjs';
+const { Writable } = require('node:stream');
+const { PAYLOAD_MAX } = require('./channel.cjs');
+const { RuntimeError } = require('./errors.cjs');
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
 const HTTP = 'application/vnd.awslambda.http-integration-response';
 
-export function isStreaming(handler) {
+function isStreaming(handler) {
 	return handler[STREAMING] === 'response';
 }
 
@@ -75,7 +75,7 @@ class LiveStream extends ResponseStream {
 	}
 }
 
-export function tooLarge() {
+function tooLarge() {
 	const error = new RuntimeError(
 		'',
 		`Response payload size exceeded maximum allowed payload size (${PAYLOAD_MAX} bytes).`,
@@ -86,7 +86,7 @@ export function tooLarge() {
 
 // Run a streaming handler until its stream has ended; returns what is left to answer: nothing if it
 // has left by the writer.
-export async function runStreaming(handler, event, context, writer) {
+async function runStreaming(handler, event, context, writer) {
 	const options = { highWaterMark: handler[HIGH_WATER_MARK] };
 	const stream = writer ? new LiveStream(writer, options) : new GatheredStream(options);
 	const ended = new Promise((done, fail) => stream.once('finish', done).once('error', fail));
@@ -102,7 +102,7 @@ export async function runStreaming(handler, event, context, writer) {
 	return stream.answer();
 }
 
-export function installStreaming() {
+function installStreaming() {
 	globalThis.awslambda = {
 		streamifyResponse(handler, options) {
 			handler[STREAMING] = 'response';
@@ -118,3 +118,5 @@ export function installStreaming() {
 		},
 	};
 }
+
+module.exports = { isStreaming, tooLarge, runStreaming, installStreaming };

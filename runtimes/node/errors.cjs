@@ -1,6 +1,6 @@
 // Errors as Lambda shows them: {errorType, errorMessage, trace}, and the platform's own kinds.
 
-export class RuntimeError extends Error {
+class RuntimeError extends Error {
 	constructor(kind, message) {
 		super(message);
 		this.name = `Runtime.${kind}`;
@@ -23,7 +23,7 @@ function isError(value) {
 	);
 }
 
-export function describe(error) {
+function describe(error) {
 	try {
 		if (isError(error)) {
 			const stack = typeof error.stack === 'string' ? error.stack : '';
@@ -40,7 +40,7 @@ export function describe(error) {
 }
 
 // What is printed: the description with `stack` and with whatever fields the error carries.
-export function printable(error) {
+function printable(error) {
 	const { errorType, errorMessage, trace } = describe(error);
 	const all = { errorType, errorMessage };
 	try {
@@ -54,3 +54,5 @@ export function printable(error) {
 		return JSON.stringify({ errorType, errorMessage, stack: trace });
 	}
 }
+
+module.exports = { RuntimeError, describe, printable };

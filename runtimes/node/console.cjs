@@ -1,8 +1,8 @@
 // console.* as Lambda prints it: one write per call to descriptor 1, so that an event stays whole.
 // Text: "<time>\t<request id>\t<LEVEL>\t<message>\n", line breaks inside become \r.
 // JSON (AWS_LAMBDA_LOG_FORMAT=JSON): one object a line, filtered by AWS_LAMBDA_LOG_LEVEL.
-import { format } from 'node:util';
-import { writeAll } from './channel.mjs';
+const { format } = require('node:util');
+const { writeAll } = require('./channel.cjs');
 
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
 const METHODS = {
@@ -17,11 +17,11 @@ const METHODS = {
 
 let requestId;
 
-export function setRequest(id) {
+function setRequest(id) {
 	requestId = id;
 }
 
-export function writeLine(line) {
+function writeLine(line) {
 	const bytes = Buffer.from(line);
 	writeAll(1, bytes, 0, bytes.length);
 }
@@ -57,7 +57,7 @@ function printJson(level, args) {
 	writeLine(`${JSON.stringify(entry)}\n`);
 }
 
-export function installConsole(env) {
+function installConsole(env) {
 	const json = env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === 'JSON';
 	const print = json ? printJson : printText;
 	const lowest = json ? Math.max(0, LEVELS.indexOf(env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase())) : 0;
@@ -68,7 +68,9 @@ export function installConsole(env) {
 }
 
 // What the runtime itself says about a failure.
-export function printError(title, error, printable) {
+function printError(title, error, printable) {
 	if (process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === 'JSON') printJson('ERROR', [error]);
 	else printText('ERROR', [`${title} \t${printable}`]);
 }
+
+module.exports = { setRequest, writeLine, installConsole, printError };

@@ -1,12 +1,9 @@
 // Find and load the handler that a function names: "file.export", "src/app.handler",
 // "file.a.b"; CommonJS or an ES module, by extension and package.json.
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { RuntimeError } from './errors.mjs';
-
-const require = createRequire(import.meta.url);
+const { existsSync, readFileSync, statSync } = require('node:fs');
+const { dirname, join, resolve } = require('node:path');
+const { pathToFileURL } = require('node:url');
+const { RuntimeError } = require('./errors.cjs');
 
 function parse(handler) {
 	if (handler.includes('..'))
@@ -66,7 +63,7 @@ function dig(object, path) {
 	return path.reduce((at, key) => (at === undefined || at === null ? undefined : at[key]), object);
 }
 
-export async function loadHandler(root, handler) {
+async function loadHandler(root, handler) {
 	const name = parse(handler);
 	const exports = await load(root, name);
 	const found = dig(exports, name.path);
@@ -75,3 +72,5 @@ export async function loadHandler(root, handler) {
 	if (typeof found !== 'function') throw new RuntimeError('HandlerNotFound', `${handler} is not a function`);
 	return found;
 }
+
+module.exports = { loadHandler };

@@ -31,13 +31,15 @@ const traps = {
 	},
 };
 
-export function installTrace() {
+function installTrace() {
 	process.env[NAME] = '';
 	shown = process.env = new Proxy(process.env, traps);
 }
 
-export function setTrace(id) {
+function setTrace(id) {
 	if (process.env === shown) current = id || undefined;
 	else if (id) process.env[NAME] = id;
 	else delete process.env[NAME];
 }
+
+module.exports = { installTrace, setTrace };

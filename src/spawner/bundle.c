@@ -287,8 +287,17 @@ static int write_config(const struct place *p, const struct sandbox_spec *sandbo
 	task_group_path(&p->s->task_groups, p->sandbox, p->id, group);
 	c.cgroup = group;
 	n = config_json(&c, text, sizeof(text));
-	r = n < 0 ? (int)n : place_write(p->bundle, "config.json", text, (size_t)n);
+	r = n < 0 ? (int)n : place_write(AT_FDCWD, BUNDLE_AT "/config.json", text, (size_t)n);
 	return r < 0 ? err_sys(e, -r, "writing config.json") : 0;
+}
+
+static int make_run(void)
+{
+	if (mount("run", RUN_AT, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700,size=16m") <
+		0 ||
+	    mkdir(BUNDLE_AT, 0700) < 0 || mkdir(STATE_AT, 0700) < 0)
+		return -errno;
+	return 0;
 }
 
 int bundle_enter(
@@ -302,7 +311,10 @@ int bundle_enter(
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_sys(e, errno, "making a mount namespace");
 	r = move_to(disk, ROOT_HOST_DISK);
-	return r < 0 ? err_sys(e, -r, "mounting the disk") : runtime_see_groups(p, runtime, e);
+	if (r < 0)
+		return err_sys(e, -r, "mounting the disk");
+	r = make_run();
+	return r < 0 ? err_sys(e, -r, "mounting " RUN_AT) : runtime_see_groups(p, runtime, e);
 }
 
 int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,

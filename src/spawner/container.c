@@ -1,6 +1,7 @@
 /* Containers: made, started, signalled, removed. See containers_int.h. */
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/time.h"
 #include "spawner/containers_int.h"
 #include "spawner/ids.h"
 #include "spawner/remove.h"
@@ -41,8 +43,8 @@ static int prepare(const struct place *p, const void *record, size_t len, struct
 /* The pids that conmon and the runtime wrote, with the times of their starts. */
 static int note_processes(const struct place *p, struct err *e)
 {
-	struct process conmon = process_read(p->bundle, "conmon.pid");
-	struct process init = process_read(p->bundle, "pid");
+	struct process conmon = process_read(AT_FDCWD, BUNDLE_AT "/conmon.pid");
+	struct process init = process_read(AT_FDCWD, BUNDLE_AT "/pid");
 
 	if (!conmon.pid || !init.pid || process_note(p->bundle, "conmon", conmon.pid) < 0 ||
 	    process_note(p->bundle, "init", init.pid) < 0)
@@ -52,7 +54,7 @@ static int note_processes(const struct place *p, struct err *e)
 
 int container_add_kept(const struct place *p, struct answer *a, struct err *e)
 {
-	struct process conmon = process_read(p->bundle, "conmon");
+	struct process conmon = process_noted(p->bundle, "conmon");
 	int fds[WIRE_KEPT_FDS];
 
 	fds[WIRE_KEPT_PROCESS] = process_open(&conmon);
@@ -81,7 +83,7 @@ static int make_net(const struct place *p, const struct sandbox_spec *sandbox,
 	net->has_namespace = 1;
 	if (sandbox->network == CONTAINER_NET_BRIDGE)
 		return netns_attach(p, n->ns, spec, net, e);
-	return place_write(p->bundle, "net", net, sizeof(*net)) < 0
+	return place_note(p->bundle, "net", net, sizeof(*net)) < 0
 		   ? err_set(e, EIO, "remembering the network failed")
 		   : 0;
 }
@@ -89,7 +91,7 @@ static int make_net(const struct place *p, const struct sandbox_spec *sandbox,
 static int make_all(
     const struct place *p, const struct container_spec *spec, struct answer *a, struct err *e)
 {
-	struct process pause = process_read(p->dir, "pause");
+	struct process pause = process_noted(p->dir, "pause");
 	_cleanup_close_ int alive = process_open(&pause);
 	struct sandbox_spec sandbox;
 	struct wire_net net = {0};
@@ -111,7 +113,7 @@ static int make_all(
 		runtime_abandon(&creation);
 		return r;
 	}
-	r = runtime_create(p, &creation, e);
+	r = runtime_create(&creation, e);
 	if (r == 0)
 		r = note_processes(p, e);
 	if (r == 0)
@@ -143,7 +145,7 @@ static int start_directly(const struct place *p)
 	char path[128];
 	_cleanup_close_ int fd = -1;
 
-	snprintf(path, sizeof(path), RUN_AT "/%s/exec.fifo", p->id);
+	snprintf(path, sizeof(path), STATE_AT "/%s/exec.fifo", p->id);
 	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || unlink(path) < 0 || write(fd, "1", 1) != 1)
 		return -errno;
@@ -154,28 +156,31 @@ int container_start(const struct place *p, struct err *e)
 {
 	const struct record_container *record = place_read_container(p);
 	const char *args[] = {"start", p->id, NULL}, *runtime;
+	int64_t now_ms;
 	char path[64];
 	int r;
 
 	if (!record)
 		return err_set(e, EIO, "the container's record cannot be read");
-	if (faccessat(p->bundle, "started", F_OK, 0) == 0)
+	if (place_noted(p->bundle, "started", &now_ms, sizeof(now_ms)) > 0)
 		return err_set(e, EALREADY, "the container has been started before");
-	r = place_write(p->bundle, "started", "", 0);
+	now_ms = time_wall_ms();
+	r = place_note(p->bundle, "started", &now_ms, sizeof(now_ms));
 	if (r < 0)
 		return err_sys(e, -r, "noting the start");
+	r = runtime_join(p, e);
+	if (r < 0)
+		return r;
 	if (strcmp(record->spec.runtime, "crun") == 0 && start_directly(p) == 0)
 		return 0;
 	runtime = runtime_path(record->spec.runtime, path);
-	r = runtime ? runtime_enter(p, record->spec.runtime, e) : -ENOENT;
-	if (r == 0)
-		r = runtime_run(runtime, args, e);
+	r = runtime ? runtime_run(runtime, args, e) : -ENOENT;
 	return r ? err_set(e, EIO, "%s start failed (%d)", record->spec.runtime, r) : 0;
 }
 
 int container_signal(const struct place *p, int signal, struct err *e)
 {
-	struct process init = process_read(p->bundle, "init");
+	struct process init = process_noted(p->bundle, "init");
 	_cleanup_close_ int fd = process_open(&init);
 	int r;
 
@@ -192,8 +197,8 @@ int container_signal(const struct place *p, int signal, struct err *e)
 /* Its exit code is still worth having: conmon ends by itself, as a rule. */
 static void end_processes(const struct place *p)
 {
-	struct process init = process_read(p->bundle, "init");
-	struct process conmon = process_read(p->bundle, "conmon");
+	struct process init = process_noted(p->bundle, "init");
+	struct process conmon = process_noted(p->bundle, "conmon");
 	_cleanup_close_ int fd = process_open(&conmon);
 	struct pollfd gone = {.fd = fd, .events = POLLIN};
 
@@ -206,25 +211,26 @@ static void end_processes(const struct place *p)
 	task_group_kill(&p->s->task_groups, p->sandbox, p->id);
 }
 
-static int forget_runtime(const struct place *p, struct err *e)
+/* What crun keeps goes with conmon's mounts; others may have more. */
+static void forget_runtime(const struct place *p)
 {
 	const struct record_container *record = place_read_container(p);
 	const char *args[] = {"delete", "--force", p->id, NULL}, *runtime;
-	_cleanup_close_ int run = open(RUN_AT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct err e = ERR_INIT;
 	char path[64];
 
-	if (faccessat(run, p->id, F_OK, 0) < 0)
-		return 0;
-	runtime = record ? runtime_path(record->spec.runtime, path) : NULL;
-	if (runtime && strcmp(record->spec.runtime, "crun") != 0 &&
-	    runtime_enter(p, record->spec.runtime, e) == 0)
-		runtime_run(runtime, args, e);
-	return remove_tree(run, p->id); /* all that crun keeps */
+	if (!record || strcmp(record->spec.runtime, "crun") == 0)
+		return;
+	runtime = runtime_path(record->spec.runtime, path);
+	if (runtime && runtime_join(p, &e) == 0) {
+		runtime_run(runtime, args, &e);
+		check(setns(p->s->host_mounts, CLONE_NEWNS) == 0);
+	}
 }
 
 static int remove_upper(const struct place *p, struct err *e)
 {
-	struct process pause = process_read(p->dir, "pause");
+	struct process pause = process_noted(p->dir, "pause");
 	_cleanup_close_ int alive = process_open(&pause), disk = -1;
 
 	if (alive < 0)
@@ -237,14 +243,14 @@ int container_remove(struct place *p, bool sandbox_goes, struct err *e)
 {
 	int r;
 
-	if (!place_is_stale(p))
+	if (!place_is_stale(p)) {
+		forget_runtime(p);
 		end_processes(p);
+	}
 	r = netns_detach(p, p->bundle, e);
 	if (r < 0)
 		return r;
-	r = forget_runtime(p, e);
-	if (r == 0)
-		r = task_group_remove(&p->s->task_groups, p->sandbox, p->id);
+	r = task_group_remove(&p->s->task_groups, p->sandbox, p->id);
 	if (r == 0 && !sandbox_goes)
 		r = remove_upper(p, e);
 	if (r == 0)

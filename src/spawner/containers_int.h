@@ -3,17 +3,24 @@
  * runs in the mount namespace of container runtimes (ROOT_HOST); paths are that root's.
  *
  *   /data/tasks/                 root's, 0700
- *     .run/                      the runtimes' state, common to all
  *     <sandbox>/                 locked by whoever works on it
  *       record                   as core sent it
- *       pause                    "PID START": the pause process; written last: it is whole
- *       boot                     id of the machine's start, to tell what cannot be alive
- *       net                      struct wire_net
- *       <container>/             the OCI bundle; also record, log, pid, conmon, net, ports
+ *       (pause)                  "PID START": the pause process; noted last: it is whole
+ *       (boot)                   id of the machine's start, to tell what cannot be alive
+ *       (net)                    struct wire_net
+ *       <container>/             record, log, (conmon), (init), (net), (ports)
  *         exit/<container>       written by conmon when it has ended
- *         started                empty
+ *         (started)              when, in milliseconds
  *   /data/net/                   bridge.h's
  *   /data/volumes/<name>         outlive tasks
+ *
+ * What is in brackets are notes: attributes "trusted.mayfly.NAME" of the directory, which are there
+ * whole or not at all and need no file each.
+ *
+ *   /run/                        a tmpfs in the mount namespace of conmon and the runtime: what
+ *                                does not outlive them, and what the disk need not be asked for
+ *     bundle/                    the OCI bundle, with conmon's sockets; pid, conmon.pid
+ *     state/                     the runtime's own
  */
 #pragma once
 
@@ -23,7 +30,9 @@
 #include "spawner/spawner_int.h"
 
 #define TASKS_AT "/data/tasks"
-#define RUN_AT TASKS_AT "/.run"
+#define RUN_AT "/run"
+#define BUNDLE_AT RUN_AT "/bundle"
+#define STATE_AT RUN_AT "/state"
 
 /* What the child says at its end. */
 struct answer {
@@ -56,7 +65,7 @@ struct process {
  * sandbox's). -ENOENT. */
 int place_open(struct place *p, bool make, struct err *e);
 void place_close(struct place *p);
-/* Path of the bundle, or of a file in it. */
+/* Path of the container's directory, or of a file in it. */
 void place_path(const struct place *p, const char *file, char out[160]);
 int place_write(int dir, const char *name, const void *data, size_t len);
 /* At most size bytes; how many, or -errno. */
@@ -68,7 +77,14 @@ struct record_container *place_read_container(const struct place *p);
 bool place_is_stale(const struct place *p);
 int place_note_boot(const struct place *p);
 
+/* Notes of a directory, replaced as a whole. -errno; of place_noted() also -ERANGE, else the size.
+ */
+int place_note(int dir, const char *name, const void *data, size_t len);
+ssize_t place_noted(int dir, const char *name, void *data, size_t size);
+
 int process_note(int dir, const char *name, pid_t pid);
+struct process process_noted(int dir, const char *name);
+/* From a file that another program wrote its pid to. */
 struct process process_read(int dir, const char *name);
 /* A descriptor of that very process; -ESRCH: it has gone. */
 int process_open(const struct process *p);
@@ -134,12 +150,13 @@ struct creation {
 int runtime_begin(
     const struct place *p, const struct container_spec *spec, struct creation *ret, struct err *e);
 /* The bundle is there: have the runtime create it. -errno with the runtime's words. */
-int runtime_create(const struct place *p, struct creation *c, struct err *e);
+int runtime_create(struct creation *c, struct err *e);
 void runtime_abandon(struct creation *c);
 /* In a mount namespace that is nobody else's: the cgroup trees that this runtime wants. */
 int runtime_see_groups(const struct place *p, const char *name, struct err *e);
-/* The same for a process that has none of its own yet. */
-int runtime_enter(const struct place *p, const char *name, struct err *e);
+/* Into the mounts of a container that is there, where RUN_AT and the cgroup trees are as its
+ * runtime left them. -ESRCH: conmon has gone, and they with it. */
+int runtime_join(const struct place *p, struct err *e);
 /* Run the runtime with these arguments (NULL at the end) and wait; its exit code, or -errno. */
 int runtime_run(const char *runtime, const char *const *args, struct err *e);
 const char *runtime_path(const char *name, char out[64]); /* NULL: there is no such runtime */

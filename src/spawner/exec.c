@@ -20,13 +20,14 @@
 #define CONFIG_MAX (2 << 20)
 #define CONSOLE_MS 10000
 #define EXIT_NOT_FOUND 127
+#define BUNDLE_FD 4 /* in the watcher */
 
 /* ---- the watcher ---- */
 
 /* The process itself, not the runtime: that would leave it behind. */
-static void end_process(const struct place *p, const char *pid_file, int runtime)
+static void end_process(const char *pid_file, int runtime)
 {
-	struct process inside = process_read(p->bundle, pid_file);
+	struct process inside = process_read(BUNDLE_FD, pid_file);
 
 	if (inside.pid)
 		kill(inside.pid, SIGKILL);
@@ -34,23 +35,22 @@ static void end_process(const struct place *p, const char *pid_file, int runtime
 		pidfd_send(runtime, SIGKILL);
 }
 
-static void clear(const struct place *p, const char *const names[3])
+static void clear(const char *const names[3])
 {
 	for (int i = 0; i < 3; i++)
-		unlinkat(p->bundle, names[i], 0);
+		unlinkat(BUNDLE_FD, names[i], 0);
 }
 
 /* Without a pid nothing was started: the runtime has said why on stderr, and its own code says less
  * than the one that shells have for that. */
-static int exit_code(const struct place *p, const char *pid_file, int status)
+static int exit_code(const char *pid_file, int status)
 {
-	if (faccessat(p->bundle, pid_file, F_OK, 0) < 0)
+	if (faccessat(BUNDLE_FD, pid_file, F_OK, 0) < 0)
 		return EXIT_NOT_FOUND;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-_noreturn_ static void watch_runtime(
-    const struct place *p, pid_t pid, int tell, const char *const names[3])
+_noreturn_ static void watch_runtime(pid_t pid, int tell, const char *const names[3])
 {
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd polls[] = {{.fd = pidfd, .events = POLLIN}, {.fd = tell, .events = POLLIN}};
@@ -62,13 +62,13 @@ _noreturn_ static void watch_runtime(
 		char byte;
 
 		if (polls[1].revents && recv(tell, &byte, 1, MSG_DONTWAIT) <= 0) {
-			end_process(p, names[1], pidfd);
+			end_process(names[1], pidfd);
 			polls[1].fd = -1;
 		}
 	}
 	waitpid(pid, &status, 0);
-	n = snprintf(text, sizeof(text), "%d", exit_code(p, names[1], status));
-	clear(p, names);
+	n = snprintf(text, sizeof(text), "%d", exit_code(names[1], status));
+	clear(names);
 	(void)send(tell, text, (size_t)n, MSG_NOSIGNAL);
 	_exit(0);
 }
@@ -91,7 +91,8 @@ _noreturn_ static void run_runtime(const char *runtime, const char *const *argv,
 static int start_watched(const struct place *p, const char *runtime, const char *const *argv,
     const int io[3], int tell, const char *const names[3])
 {
-	pid_t watcher = task_group_fork(&p->s->task_groups, NULL, 0);
+	_cleanup_close_ int bundle = open(BUNDLE_AT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	pid_t watcher = bundle < 0 ? -1 : task_group_fork(&p->s->task_groups, NULL, 0);
 
 	if (watcher == 0) {
 		pid_t pid;
@@ -103,23 +104,22 @@ static int start_watched(const struct place *p, const char *runtime, const char 
 		/* Not the descriptors of streams: their ends would not come. */
 		tell = dup2(fcntl(tell, F_DUPFD_CLOEXEC, 64), 3);
 		fcntl(3, F_SETFD, FD_CLOEXEC);
-		dup3(p->bundle, 4, O_CLOEXEC);
-		syscall(SYS_close_range, 5, ~0u, 0);
-		((struct place *)p)->bundle = 4;
+		dup3(bundle, BUNDLE_FD, O_CLOEXEC);
+		syscall(SYS_close_range, BUNDLE_FD + 1, ~0u, 0);
 		close(0);
-		watch_runtime(p, pid, tell, names);
+		watch_runtime(pid, tell, names);
 	}
 	return watcher < 0 ? -errno : 0;
 }
 
 /* ---- terminals ---- */
 
-static int listen_console(const struct place *p, const char *name)
+static int listen_console(const char *path)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	snprintf(at.sun_path, sizeof(at.sun_path), "/proc/self/fd/%d/%s", p->bundle, name);
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1) < 0) {
 		int r = -errno;
 
@@ -151,7 +151,7 @@ static int accept_console(int listener, const struct container_exec *x)
 
 /* ---- starting ---- */
 
-static int write_process(const struct place *p, const struct container_exec *x, const char *name,
+static int write_process(const struct place *p, const struct container_exec *x, const char *at,
     const char **ret_runtime, char path[64], struct err *e)
 {
 	static char text[CONFIG_MAX];
@@ -163,14 +163,14 @@ static int write_process(const struct place *p, const struct container_exec *x, 
 	*ret_runtime = record ? runtime_path(record->spec.runtime, path) : NULL;
 	if (!*ret_runtime)
 		return err_set(e, ENOENT, "the container's record or runtime is not there");
-	r = runtime_enter(p, record->spec.runtime, e);
+	r = runtime_join(p, e);
 	if (r < 0)
 		return r;
 	c.spec = &record->spec;
 	c.capabilities = bundle_capabilities(p->s, &record->spec);
 	n = config_json_exec(&c, x, text, sizeof(text));
-	r = n < 0 ? (int)n : place_write(p->bundle, name, text, (size_t)n);
-	return r < 0 ? err_sys(e, -r, "writing %s", name) : 0;
+	r = n < 0 ? (int)n : place_write(AT_FDCWD, at, text, (size_t)n);
+	return r < 0 ? err_sys(e, -r, "writing %s", at) : 0;
 }
 
 static int make_pipes(int inner[3], int outer[3])
@@ -201,10 +201,10 @@ static int add_terminal(
 int exec_start(
     const struct place *p, const struct container_exec *x, struct answer *a, struct err *e)
 {
-	char config[48], pid[48], console[48], path[64], full[3][176];
+	char config[48], pid[48], console[48], path[64], full[3][80];
 	const char *const names[3] = {config, pid, console};
-	const char *argv[] = {"crun", "--root", RUN_AT, "exec", "--process", full[0], "--pid-file",
-	    full[1], p->id, NULL, NULL, NULL, NULL};
+	const char *argv[] = {"crun", "--root", STATE_AT, "exec", "--process", full[0],
+	    "--pid-file", full[1], p->id, NULL, NULL, NULL, NULL};
 	int ends[2], inner[3], outer[3], r;
 	_cleanup_close_ int listener = -1;
 	const char *runtime;
@@ -213,13 +213,13 @@ int exec_start(
 	snprintf(pid, sizeof(pid), "p%s", x->exec_id);
 	snprintf(console, sizeof(console), "c%s", x->exec_id);
 	for (int i = 0; i < 3; i++)
-		place_path(p, names[i], full[i]);
-	r = write_process(p, x, config, &runtime, path, e);
+		snprintf(full[i], sizeof(full[i]), BUNDLE_AT "/%s", names[i]);
+	r = write_process(p, x, full[0], &runtime, path, e);
 	if (r < 0)
 		return r;
 	inner[0] = inner[1] = inner[2] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (x->terminal) {
-		listener = listen_console(p, console);
+		listener = listen_console(full[2]);
 		argv[8] = "--console-socket";
 		argv[9] = full[2];
 		argv[10] = "--tty";

@@ -26,8 +26,8 @@ int inspect_log(const struct place *p, struct answer *a, struct err *e)
 
 static int open_net_counters(const struct place *p)
 {
-	struct process init = process_read(p->bundle, "init");
-	struct process pause = process_read(p->dir, "pause");
+	struct process init = process_noted(p->bundle, "init");
+	struct process pause = process_noted(p->dir, "pause");
 	struct sandbox_spec sandbox;
 	char path[48];
 	pid_t pid;
@@ -63,10 +63,12 @@ int inspect_usage(const struct place *p, struct answer *a, struct err *e _unused
 
 int inspect_attach(const struct place *p, struct answer *a, struct err *e)
 {
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = BUNDLE_AT "/attach"};
+	int fd, r = runtime_join(p, e);
 
-	snprintf(to.sun_path, sizeof(to.sun_path), "/proc/self/fd/%d/attach", p->bundle);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
 		err_sys(e, errno, "connecting to conmon");
 		base_closep(&fd);
@@ -78,11 +80,13 @@ int inspect_attach(const struct place *p, struct answer *a, struct err *e)
 
 int inspect_resize(const struct place *p, unsigned rows, unsigned columns, struct err *e)
 {
-	_cleanup_close_ int fd =
-	    openat(p->bundle, "ctl", O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd = -1;
 	char text[40];
-	int n = snprintf(text, sizeof(text), "1 %u %u\n", rows, columns);
+	int n = snprintf(text, sizeof(text), "1 %u %u\n", rows, columns), r = runtime_join(p, e);
 
+	if (r < 0)
+		return r;
+	fd = open(BUNDLE_AT "/ctl", O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || write(fd, text, (size_t)n) != n)
 		return err_sys(e, errno, "telling conmon the size of the terminal");
 	return 0;
@@ -114,14 +118,16 @@ static bool was_oom_killed(const struct place *p)
 
 static void say_state(const struct place *p, bool stale, struct wire_container *c)
 {
-	struct process conmon = process_read(p->bundle, "conmon");
+	struct process conmon = process_noted(p->bundle, "conmon");
 	_cleanup_close_ int alive = stale ? -1 : process_open(&conmon);
+	int64_t started_ms;
 	char path[64], text[16];
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "exit/%s", p->id);
 	n = place_read(p->bundle, path, text, sizeof(text) - 1);
-	c->started_ms = changed_ms(p->bundle, "started");
+	if (place_noted(p->bundle, "started", &started_ms, sizeof(started_ms)) > 0)
+		c->started_ms = started_ms;
 	c->finished_ms = changed_ms(p->bundle, path);
 	if (n > 0) {
 		text[n] = '\0';
@@ -156,7 +162,7 @@ static void listen_again(pid_t of, struct wire_net *net, struct answer *a)
 
 static void tell_container(struct place *p, bool stale, struct answer *a)
 {
-	struct process init = process_read(p->bundle, "init");
+	struct process init = process_noted(p->bundle, "init");
 	struct wire_container *c = &a->msg.container;
 	struct err e = ERR_INIT;
 
@@ -165,7 +171,7 @@ static void tell_container(struct place *p, bool stale, struct answer *a)
 	hex_decode(str_from(p->id), c->id, WIRE_ID_SIZE);
 	hex_decode(str_from(p->sandbox), c->sandbox, WIRE_ID_SIZE);
 	say_state(p, stale, c);
-	if (place_read(p->bundle, "net", &a->msg.net, sizeof(a->msg.net)) != sizeof(a->msg.net))
+	if (place_noted(p->bundle, "net", &a->msg.net, sizeof(a->msg.net)) != sizeof(a->msg.net))
 		memset(&a->msg.net, 0, sizeof(a->msg.net));
 	if (c->state != CONTAINER_EXITED && container_add_kept(p, a, &e) < 0) {
 		while (a->count)
@@ -182,14 +188,14 @@ static void tell_container(struct place *p, bool stale, struct answer *a)
 
 static void tell_sandbox(struct place *p, bool stale, struct answer *a)
 {
-	struct process pause = process_read(p->dir, "pause");
+	struct process pause = process_noted(p->dir, "pause");
 	_cleanup_close_ int alive = stale ? -1 : process_open(&pause);
 	int record = openat(p->dir, "record", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
 	memset(&a->msg, 0, sizeof(a->msg));
 	a->msg.kind = WIRE_SANDBOX_FOUND;
 	hex_decode(str_from(p->sandbox), a->msg.container.sandbox, WIRE_ID_SIZE);
-	if (place_read(p->dir, "net", &a->msg.net, sizeof(a->msg.net)) != sizeof(a->msg.net))
+	if (place_noted(p->dir, "net", &a->msg.net, sizeof(a->msg.net)) != sizeof(a->msg.net))
 		memset(&a->msg.net, 0, sizeof(a->msg.net));
 	if (record >= 0)
 		answer_add(a, record);

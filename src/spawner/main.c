@@ -244,8 +244,6 @@ static int make_container_dirs(int data, struct err *e)
 
 		if (fd < 0)
 			return fd;
-		if (i == 0 && mkdirat(fd, ".run", 0700) < 0 && errno != EEXIST)
-			return err_sys(e, errno, "making tasks/.run in the data directory");
 	}
 	return 0;
 }

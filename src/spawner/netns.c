@@ -183,12 +183,12 @@ int netns_attach(const struct place *p, int ns, const struct container_spec *spe
 	net->prefix_len = (uint8_t)b.prefix_len;
 	memcpy(net->mac, at.mac, sizeof(net->mac));
 	/* Before there are ports: whatever happens next, removal knows the address. */
-	r = place_write(dir, "net", net, sizeof(*net));
+	r = place_note(dir, "net", net, sizeof(*net));
 	if (r == 0 && spec && spec->port_count)
 		r = publish(p, &b, at.address, spec, net, e);
 	else if (r < 0)
 		err_sys(e, -r, "remembering the address");
-	if (r == 0 && place_write(dir, "net", net, sizeof(*net)) < 0)
+	if (r == 0 && place_note(dir, "net", net, sizeof(*net)) < 0)
 		r = err_set(e, EIO, "remembering the ports failed");
 	close(b.dir);
 	return r;
@@ -196,13 +196,13 @@ int netns_attach(const struct place *p, int ns, const struct container_spec *spe
 
 int netns_detach(const struct place *p, int dir, struct err *e)
 {
-	struct process holder = process_read(dir, "ports");
+	struct process holder = process_noted(dir, "ports");
 	struct wire_net net;
 	struct bridge b;
 	int r;
 
 	process_end(&holder);
-	if (place_read(dir, "net", &net, sizeof(net)) != sizeof(net) || !net.address)
+	if (place_noted(dir, "net", &net, sizeof(net)) != sizeof(net) || !net.address)
 		return 0;
 	r = open_bridge(p->s, &b, e);
 	if (r < 0)

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -86,6 +87,29 @@ ssize_t place_read(int dir, const char *name, void *data, size_t size)
 	return n < 0 ? -errno : n;
 }
 
+static void name_note(const char *name, char out[48])
+{
+	snprintf(out, 48, "trusted.mayfly.%s", name);
+}
+
+int place_note(int dir, const char *name, const void *data, size_t len)
+{
+	char full[48];
+
+	name_note(name, full);
+	return fsetxattr(dir, full, data, len, 0) < 0 ? -errno : 0;
+}
+
+ssize_t place_noted(int dir, const char *name, void *data, size_t size)
+{
+	char full[48];
+	ssize_t n;
+
+	name_note(name, full);
+	n = fgetxattr(dir, full, data, size);
+	return n < 0 ? -errno : n;
+}
+
 int place_read_sandbox(const struct place *p, struct sandbox_spec *ret)
 {
 	char data[256];
@@ -115,7 +139,7 @@ bool place_is_stale(const struct place *p)
 	char now[64], then[64];
 	ssize_t n = boot_id(now);
 
-	return n <= 0 || place_read(p->dir, "boot", then, sizeof(then)) != n ||
+	return n <= 0 || place_noted(p->dir, "boot", then, sizeof(then)) != n ||
 	       memcmp(now, then, (size_t)n) != 0;
 }
 
@@ -124,7 +148,7 @@ int place_note_boot(const struct place *p)
 	char now[64];
 	ssize_t n = boot_id(now);
 
-	return n < 0 ? (int)n : place_write(p->dir, "boot", now, (size_t)n);
+	return n < 0 ? (int)n : place_note(p->dir, "boot", now, (size_t)n);
 }
 
 /* ---- processes ---- */
@@ -151,14 +175,13 @@ int process_note(int dir, const char *name, pid_t pid)
 	char text[64];
 	int n = snprintf(text, sizeof(text), "%d %" PRIu64 "\n", (int)pid, start_of(pid));
 
-	return place_write(dir, name, text, (size_t)n);
+	return place_note(dir, name, text, (size_t)n);
 }
 
-struct process process_read(int dir, const char *name)
+static struct process parse(char *text, ssize_t n)
 {
 	struct process p = {0};
-	char text[64], *end;
-	ssize_t n = place_read(dir, name, text, sizeof(text) - 1);
+	char *end;
 
 	if (n <= 0)
 		return p;
@@ -168,6 +191,20 @@ struct process process_read(int dir, const char *name)
 	if (p.pid <= 1)
 		p.pid = 0;
 	return p;
+}
+
+struct process process_noted(int dir, const char *name)
+{
+	char text[64];
+
+	return parse(text, place_noted(dir, name, text, sizeof(text) - 1));
+}
+
+struct process process_read(int dir, const char *name)
+{
+	char text[64];
+
+	return parse(text, place_read(dir, name, text, sizeof(text) - 1));
 }
 
 int process_open(const struct process *p)

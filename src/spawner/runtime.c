@@ -44,29 +44,26 @@ _noreturn_ static void run_conmon(
     const struct place *p, const struct container_spec *spec, const char *runtime, int sync, int go)
 {
 	/* A socket for the terminal is made where temporary files go. */
-	char tmp[176], *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
-			   (char[]){"_OCI_SYNCPIPE=3"}, (char[]){"_OCI_STARTPIPE=4"}, tmp, NULL};
-	char bundle[160], pid[160], exits[160], log[176], conmon[160];
+	char *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, (char[]){"_OCI_SYNCPIPE=3"},
+	    (char[]){"_OCI_STARTPIPE=4"}, (char[]){"TMPDIR=" BUNDLE_AT}, NULL};
+	char exits[160], at[160], log[176];
 	const char *argv[ARGS_MAX] = {"conmon", "--api-version", "1", "-c", p->id, "-u", p->id,
-	    "-n", p->id, "-r", runtime, "-b", bundle, "-p", pid, "--exit-dir", exits,
-	    "--conmon-pidfile", conmon, "-l", log, "--full-attach", "--runtime-arg", "--root",
-	    "--runtime-arg", RUN_AT};
+	    "-n", p->id, "-r", runtime, "-b", BUNDLE_AT, "-p", BUNDLE_AT "/pid", "--exit-dir",
+	    exits, "--conmon-pidfile", BUNDLE_AT "/conmon.pid", "-l", log, "--full-attach",
+	    "--runtime-arg", "--root", "--runtime-arg", STATE_AT};
 	size_t n = 0;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	place_path(p, "", bundle);
-	snprintf(tmp, sizeof(tmp), "TMPDIR=%s", bundle);
-	place_path(p, "pid", pid);
 	place_path(p, "exit", exits);
-	place_path(p, "conmon.pid", conmon);
-	snprintf(log, sizeof(log), "k8s-file:%s/log", bundle);
+	place_path(p, "log", at);
+	snprintf(log, sizeof(log), "k8s-file:%s", at);
 	while (argv[n])
 		n++;
 	if (spec->terminal)
 		argv[n++] = "-t";
 	if (spec->open_stdin)
 		argv[n++] = "-i";
-	if (chdir(bundle) < 0)
+	if (chdir(BUNDLE_AT) < 0)
 		_exit(126);
 	setsid();
 	sync = fcntl(sync, F_DUPFD_CLOEXEC, 16);
@@ -131,7 +128,7 @@ void runtime_abandon(struct creation *c)
 	waitpid(c->conmon, NULL, 0);
 }
 
-int runtime_create(const struct place *p, struct creation *c, struct err *e)
+int runtime_create(struct creation *c, struct err *e)
 {
 	char words[sizeof(e->msg)];
 	int status = 0, r;
@@ -143,7 +140,7 @@ int runtime_create(const struct place *p, struct creation *c, struct err *e)
 		return err_set(e, ETIMEDOUT, "the runtime did not create the container within %d s",
 		    CREATE_MS / 1000);
 	waitpid(c->conmon, &status, 0); /* it forks, and writes down who it was last */
-	if (faccessat(p->bundle, "pid", F_OK, 0) == 0 && strstr(words, ": -1") == NULL)
+	if (access(BUNDLE_AT "/pid", F_OK) == 0 && strstr(words, ": -1") == NULL)
 		return 0;
 	if (!words[0] && WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return err_set(e, ENOENT, "conmon is missing; install it");
@@ -159,19 +156,22 @@ int runtime_see_groups(const struct place *p, const char *name, struct err *e)
 	return 0;
 }
 
-int runtime_enter(const struct place *p, const char *name, struct err *e)
+int runtime_join(const struct place *p, struct err *e)
 {
-	if (strcmp(name, "crun") == 0)
-		return 0;
-	if (unshare(CLONE_NEWNS) < 0)
-		return err_sys(e, errno, "making a mount namespace");
-	return runtime_see_groups(p, name, e);
+	struct process conmon = process_noted(p->bundle, "conmon");
+	_cleanup_close_ int fd = process_open(&conmon);
+
+	if (fd < 0)
+		return err_set(e, ESRCH, "the container has ended");
+	if (setns(fd, CLONE_NEWNS) < 0)
+		return err_sys(e, errno, "entering the container's mounts");
+	return 0;
 }
 
 int runtime_run(const char *runtime, const char *const *args, struct err *e)
 {
 	char *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, NULL};
-	const char *argv[ARGS_MAX] = {runtime, "--root", RUN_AT};
+	const char *argv[ARGS_MAX] = {runtime, "--root", STATE_AT};
 	size_t n = 3;
 	int status;
 	pid_t pid = fork();

@@ -178,7 +178,7 @@ static int attend(int sock, pid_t pid, struct pause_news *news, struct netns *ne
 	return 0;
 }
 
-static int start_pause(const struct place *p, const struct sandbox_spec *spec, int disk,
+static pid_t start_pause(const struct place *p, const struct sandbox_spec *spec, int disk,
     struct netns *net, struct err *e)
 {
 	struct pause_news news;
@@ -202,7 +202,7 @@ static int start_pause(const struct place *p, const struct sandbox_spec *spec, i
 			  send(ends[0], "", 1, MSG_NOSIGNAL) != 1))
 		r = err_set(e, EIO, "remembering the pause process failed");
 	close(ends[0]);
-	return r;
+	return r < 0 ? r : news.pid;
 }
 
 /* ---- making ---- */
@@ -239,6 +239,7 @@ int sandbox_make(const struct spawner *s, const struct sandbox_spec *spec, const
 	struct place p = {.s = s, .dir = -1, .bundle = -1};
 	_cleanup_close_ int disk = -1;
 	struct netns net = {-1, -1, -1};
+	pid_t pause = 0;
 	int r;
 
 	/* All containers have the same users on the host: who sees another's processes may kill
@@ -263,11 +264,11 @@ int sandbox_make(const struct spawner *s, const struct sandbox_spec *spec, const
 		r = disk < 0 ? disk : 0;
 	}
 	if (r == 0)
-		r = start_pause(&p, spec, disk, &net, e);
-	if (r == 0)
+		r = pause = start_pause(&p, spec, disk, &net, e);
+	if (r > 0)
 		r = make_net(&p, spec, &net, a, e);
-	if (r == 0 && renameat(p.dir, "pause.new", p.dir, "pause") < 0)
-		r = err_sys(e, errno, "naming the pause process");
+	if (r == 0 && process_note(p.dir, "pause", pause) < 0)
+		r = err_set(e, EIO, "remembering the pause process failed");
 	return r;
 }
 
@@ -313,7 +314,7 @@ static int remove_containers(const struct place *p, struct err *e)
 
 static int end_pause(const struct place *p, const char *name)
 {
-	struct process pause = process_read(p->dir, name);
+	struct process pause = process_noted(p->dir, name);
 
 	return process_end(&pause);
 }

@@ -470,8 +470,7 @@ def test_restart(m):
     m.do("signal", id=c, signal=9)
     same("code", m.exit_of(c)["code"], 137)
     m.stop()
-    with open(f"{m.dir}/tasks/{s}/boot", "w") as f:
-        f.write("another")
+    os.setxattr(f"{m.dir}/tasks/{s}", "trusted.mayfly.boot", b"another")
     other = f"{m.dir}/tasks/{s}/{c}/exit/{c}"
     os.unlink(other)
     m.start("--bind-root", m.bind)
@@ -490,8 +489,7 @@ def test_core_killed(m):
 
 
 def pid_of(m, sandbox, container, name):
-    with open(f"{m.dir}/tasks/{sandbox}/{container}/{name}") as f:
-        return int(f.read().split()[0])
+    return int(os.getxattr(f"{m.dir}/tasks/{sandbox}/{container}", "trusted.mayfly." + name).split()[0])
 
 
 def test_conmon_killed(m):
@@ -507,7 +505,7 @@ def test_conmon_killed(m):
 
 def test_pause_killed(m):
     s = m.sandbox()
-    os.kill(int(open(f"{m.dir}/tasks/{s}/pause").read().split()[0]), signal.SIGKILL)
+    os.kill(pid_of(m, s, "", "pause"), signal.SIGKILL)
     time.sleep(0.1)
     if m.ask("make", **m.spec(s, ["/bin/true"]))["result"] >= 0:
         fail("made without a sandbox")
@@ -545,8 +543,7 @@ def test_twice(m):
 def state_of_host(m):
     groups = [g for g in glob.glob(f"/sys/fs/cgroup/**/{m.group}/**", recursive=True) if os.path.isdir(g)]
     count = lambda path: {path + "/" + name for name in os.listdir(path)}
-    return {"mounts": set(mounts()), "groups": set(groups), "runtime": count(f"{m.dir}/tasks/.run"),
-            "tasks": count(f"{m.dir}/tasks"), "addresses": count(f"{m.dir}/net"),
+    return {"mounts": set(mounts()), "groups": set(groups), "tasks": count(f"{m.dir}/tasks"), "addresses": count(f"{m.dir}/net"),
             "processes": {line for g in groups for line in open(g + "/cgroup.procs").read().split()},
             "spawner": {os.readlink(f) for f in count(f"/proc/{m.process.pid}/fd") if os.path.lexists(f)},
             "core": len(count(f"/proc/{m.core_pid}/fd"))}

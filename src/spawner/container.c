@@ -29,12 +29,10 @@ static int make_exit_dir(const struct place *p)
 	return 0;
 }
 
-static int prepare(const struct place *p, const void *record, size_t len, struct err *e)
+static int remember(const struct place *p, const void *record, size_t len, struct err *e)
 {
-	int r = faccessat(p->bundle, "record", F_OK, 0) == 0 ? -EEXIST : 0;
+	int r = place_write(p->bundle, "record", record, len);
 
-	if (r == 0)
-		r = place_write(p->bundle, "record", record, len);
 	if (r == 0)
 		r = make_exit_dir(p);
 	return r < 0 ? err_sys(e, -r, "making the container's directory") : 0;
@@ -88,8 +86,9 @@ static int make_net(const struct place *p, const struct sandbox_spec *sandbox,
 		   : 0;
 }
 
-static int make_all(
-    const struct place *p, const struct container_spec *spec, struct answer *a, struct err *e)
+/* conmon first: it loads, and the kernel gets ready to move processes, while the rest is done. */
+static int make_all(const struct place *p, const struct container_spec *spec, const void *record,
+    size_t len, struct answer *a, struct err *e)
 {
 	struct process pause = process_noted(p->dir, "pause");
 	_cleanup_close_ int alive = process_open(&pause);
@@ -106,7 +105,9 @@ static int make_all(
 		r = runtime_begin(p, spec, &creation, e);
 	if (r < 0)
 		return r;
-	r = make_net(p, &sandbox, spec, &pause, &n, &net, e);
+	r = remember(p, record, len, e);
+	if (r == 0)
+		r = make_net(p, &sandbox, spec, &pause, &n, &net, e);
 	if (r == 0)
 		r = bundle_make(p, &sandbox, spec, &pause, n.ns, e);
 	if (r < 0) {
@@ -132,9 +133,9 @@ int container_make(const struct spawner *s, struct record_container *r, const vo
 	memcpy(p.sandbox, r->spec.sandbox, sizeof(p.sandbox));
 	memcpy(p.id, r->spec.id, sizeof(p.id));
 	result = place_open(&p, true, e);
-	if (result == 0)
-		result = prepare(&p, record, len, e);
-	return result < 0 ? result : make_all(&p, &r->spec, a, e);
+	if (result == 0 && faccessat(p.bundle, "record", F_OK, 0) == 0)
+		result = err_set(e, EEXIST, "there is a container of this id");
+	return result < 0 ? result : make_all(&p, &r->spec, record, len, a, e);
 }
 
 /* ---- starting ---- */

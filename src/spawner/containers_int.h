@@ -142,7 +142,7 @@ int targets_check(const struct container_spec *spec, struct err *e);
 
 /* ---- runtime.c: programs that are run ---- */
 struct creation {
-	pid_t conmon;
+	pid_t conmon, hurry; /* hurry: of task_group_hurry() */
 	int sync, go;
 };
 /* conmon, in this process's mount namespace. It takes as long to load as the bundle to be made, so

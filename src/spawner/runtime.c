@@ -101,7 +101,7 @@ static int await(int in, char *words, size_t size)
 int runtime_begin(
     const struct place *p, const struct container_spec *spec, struct creation *ret, struct err *e)
 {
-	int tell[2], go[2];
+	int tell[2], go[2], joined[2];
 	char path[64];
 	const char *runtime = runtime_path(spec->runtime, path);
 
@@ -110,22 +110,29 @@ int runtime_begin(
 		    "the container runtime %s is not there; install it, or name it with serve "
 		    "--container-runtime",
 		    spec->runtime);
-	if (pipe2(tell, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
+	if (pipe2(tell, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0 || pipe2(joined, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "making a pipe");
 	ret->conmon = task_group_fork(&p->s->task_groups, p->id, 0);
 	if (ret->conmon == 0)
 		run_conmon(p, spec, runtime, tell[1], go[0]);
 	close(tell[1]);
 	close(go[0]);
+	close(joined[1]); /* conmon closes the last one, when it is in its groups */
 	ret->sync = tell[0];
 	ret->go = go[1];
-	return ret->conmon < 0 ? err_sys(e, errno, "starting conmon") : 0;
+	if (ret->conmon < 0)
+		return err_sys(e, errno, "starting conmon");
+	ret->hurry = task_group_hurry(&p->s->task_groups, joined[0]);
+	close(joined[0]);
+	return 0;
 }
 
 void runtime_abandon(struct creation *c)
 {
 	kill(c->conmon, SIGKILL);
 	waitpid(c->conmon, NULL, 0);
+	if (c->hurry > 0)
+		waitpid(c->hurry, NULL, 0);
 }
 
 int runtime_create(struct creation *c, struct err *e)
@@ -140,6 +147,8 @@ int runtime_create(struct creation *c, struct err *e)
 		return err_set(e, ETIMEDOUT, "the runtime did not create the container within %d s",
 		    CREATE_MS / 1000);
 	waitpid(c->conmon, &status, 0); /* it forks, and writes down who it was last */
+	if (c->hurry > 0)
+		waitpid(c->hurry, NULL, 0);
 	if (access(BUNDLE_AT "/pid", F_OK) == 0 && strstr(words, ": -1") == NULL)
 		return 0;
 	if (!words[0] && WIFEXITED(status) && WEXITSTATUS(status) == 127)

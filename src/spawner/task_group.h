@@ -24,6 +24,11 @@ int task_group_make(const struct task_groups *g, const struct sandbox_spec *s, s
 /* Fork: the child is a keeper and, with a container, in the group that kills that. As fork(2). */
 pid_t task_group_fork(
     const struct task_groups *g, const char *container, unsigned long long namespaces);
+/* The kernel waits for a grace period of RCU (2 to 4 ticks) before it moves a process into a group
+ * for another, as runtimes do, unless it has just done so. Have it begin to wait now, in a child,
+ * to be waited for. Whoever makes or joins a group waits with it: so only when the last writer of
+ * the pipe `after` has closed it. As fork(2). */
+pid_t task_group_hurry(const struct task_groups *g, int after);
 /* SIGKILL what is in a container's group; conmon too, where that is in it. */
 void task_group_kill(const struct task_groups *g, const char *sandbox, const char *container);
 /* Kill and remove: a container's groups, or with NULL the sandbox's. Nothing there is no error. */

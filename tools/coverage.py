@@ -23,6 +23,9 @@ An operation listed as answered decodes, validates and encodes everything its mo
 a bucket does not have here answers as AWS does for a bucket without it. Some ask for what is not there
 and are refused in words. Any other operation gets AWS's own error for an unknown operation.
 
+Tests drive each operation by the AWS SDK for JavaScript v3, and by Debian's AWS CLI (2.9) where that
+knows it; `tools/check_driven.py` refuses one that they do not.
+
 | service | protocol | answered | of |
 | --- | --- | ---: | ---: |
 """

@@ -5,7 +5,9 @@
  */
 #include "aws/aws_int.h"
 
+#include <ctype.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "base/time.h"
 
@@ -68,11 +70,12 @@ static int date(const char *text, int64_t *ret, struct err *e)
 	return 0;
 }
 
+/* In headers botocore writes them as Python does: True. */
 static int truth(const char *text, bool *ret, struct err *e)
 {
-	if (strcmp(text, "true") && strcmp(text, "false"))
+	if (strcasecmp(text, "true") && strcasecmp(text, "false"))
 		return bad_value(e, text, "a Boolean");
-	*ret = text[0] == 't';
+	*ret = tolower((unsigned char)text[0]) == 't';
 	return 0;
 }
 

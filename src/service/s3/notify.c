@@ -269,7 +269,7 @@ static int invalid(
 {
 	call_error_member(c, "ArgumentName", name);
 	call_error_member(c, "ArgumentValue", value);
-	return fail(e, S3_INVALID_ARGUMENT, "%s", text);
+	return call_fail(c, e, S3_INVALID_ARGUMENT, "%s", text);
 }
 
 static bool prefixes_meet(struct str a, struct str b)
@@ -363,9 +363,13 @@ static int check_targets(struct call *c, struct bucket *b, const struct rules *r
 		struct target_record r = address(b, to, arn, NULL);
 		struct err why = ERR_INIT;
 
+		/* Amazon's sentence, and the reason too: the AWS CLI shows nothing else. */
 		if (target_check(b->s3->options.targets, &r, &why) < 0)
 			return invalid(c, call_str(c, to), call_printf(c, "%s", why.msg),
-			    "Unable to validate the following destination configurations", e);
+			    call_printf(c,
+				"Unable to validate the following destination configurations: %s",
+				why.msg),
+			    e);
 	}
 	return 0;
 }

@@ -36,16 +36,7 @@ static void refuse(struct putting *p, enum image_put_error error, const char *wh
 		snprintf(p->why.msg, sizeof(p->why.msg), "%s", why);
 }
 
-static void saved(void *ctx, int result)
-{
-	struct putting *p = ctx;
-
-	if (result < 0)
-		refuse(p, IMAGE_PUT_FAILED, strerror(-result));
-	finish(p);
-}
-
-/* The blobs are in manifests now and no longer only fresh. */
+/* The blobs are in a manifest that is seen, and no longer only fresh. */
 static void settle(struct putting *p)
 {
 	char repository[REPOSITORY_KEY_SIZE], key[REPOSITORY_KEY_SIZE + 140];
@@ -60,6 +51,17 @@ static void settle(struct putting *p)
 	}
 }
 
+static void saved(void *ctx, int result)
+{
+	struct putting *p = ctx;
+
+	if (result < 0)
+		refuse(p, IMAGE_PUT_FAILED, strerror(-result));
+	else
+		settle(p);
+	finish(p);
+}
+
 static void on_kept(struct loop_work *w)
 {
 	struct putting *p = container_of(w, struct putting, work);
@@ -70,7 +72,6 @@ static void on_kept(struct loop_work *w)
 		finish(p);
 		return;
 	}
-	settle(p);
 	g = docs_change_new(i->store);
 	images_repository_ensure(i, g, &p->reference);
 	docs_put(g, i->manifests, p->digest,

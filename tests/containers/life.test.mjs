@@ -48,6 +48,23 @@ test('signals: 143 by SIGTERM, 137 when it is ignored until stopTimeout, 139 by 
 	assert.equal(segv.containers[0].exitCode, 139);
 });
 
+test('when a task is told to be STOPPED, what it held is free', async () => {
+	for (const networkMode of ['awsvpc', 'bridge', 'bridge']) {
+		// The third has the port that the second had, at once.
+		const arn = await rig.run([{ sh: 'sleep 1000', ...(networkMode === 'bridge' && {
+			portMappings: [{ containerPort: 80, hostPort: 18080 }] }) }, { sh: 'sleep 1000 & sleep 1000' }],
+		{ networkMode });
+		const { containers } = await rig.status(arn, 'RUNNING');
+		const before = rig.held(containers[0].runtimeId);
+		assert.ok(before.processes.length >= 5, JSON.stringify(before));
+		assert.ok(before.groups.length && before.addresses.length, JSON.stringify(before));
+		assert.equal(before.sandboxes.length, 1);
+		await rig.halt(arn);
+		while ((await rig.get(arn)).lastStatus !== 'STOPPED');
+		assert.deepEqual(rig.held(), { processes: [], groups: [], addresses: [], sandboxes: [] });
+	}
+});
+
 test('a container that uses too much memory is killed, its sibling is not', async () => {
 	const arn = await rig.run([{ sh: 'tail /dev/zero', memory: 16, memoryReservation: 8, essential: false },
 		{ sh: 'sleep 1000' }]);

@@ -235,17 +235,30 @@ export class Rig {
 	kernel() {
 		const data = this.server.data;
 		const own = (text) => text.split('\n').filter((line) => line.includes(data)).length;
-		const pids = readdirSync('/proc').filter((p) => /^\d+$/.test(p));
-		return { processes: pids.filter((p) => own(cmdline(p))).length,
+		return { processes: pids().filter((p) => own(cmdline(p))).length,
 			sandboxes: list(join(data, 'tasks')).length,
 			links: readdirSync('/sys/class/net').filter((n) => /^(mfy|veth|mf)/.test(n)).length };
+	}
+
+	// What tasks of the server hold that the container of this id is one of: processes that are
+	// not only waited for by their parent, cgroups, addresses, directories.
+	held(id) {
+		this.groups ??= pids().filter((p) => cmdline(p).includes(` -c ${id} `))
+			.map((p) => read(`/proc/${p}/cgroup`).match(/mayfly-[^/]*-tasks/)?.[0])[0];
+		const tree = '/sys/fs/cgroup';
+		return { processes: pids().filter((p) => read(`/proc/${p}/cgroup`).includes(`/${this.groups}/`) &&
+				!/\) [ZX] /.test(read(`/proc/${p}/stat`))).map((p) => `${p} ${commOf(p)}`),
+			groups: [tree, ...readdirSync(tree).map((t) => join(tree, t))].flatMap((t) =>
+				list(join(t, this.groups)).map((n) => join(t, n))),
+			addresses: readdirSync(join(this.server.data, 'net')).filter((n) => /^[0-9.]+$/.test(n)),
+			sandboxes: list(join(this.server.data, 'tasks')) };
 	}
 
 	// Nothing of tasks is left.
 	async clean() {
 		await this.until('the end of all that tasks held', () =>
 			list(join(this.server.data, 'tasks')).length === 0);
-		for (const pid of readdirSync('/proc').filter((p) => /^\d+$/.test(p)))
+		for (const pid of pids())
 			if (/^(conmon|mayfly-pause)$/.test(commOf(pid)) && cmdline(pid).includes(this.server.data))
 				throw new Error(`process ${pid} is left: ${cmdline(pid)}`);
 	}
@@ -267,6 +280,7 @@ function read(path) {
 	}
 }
 
+const pids = () => readdirSync('/proc').filter((p) => /^\d+$/.test(p));
 const cmdline = (pid) => read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ');
 const commOf = (pid) => read(`/proc/${pid}/comm`).trim();
 const childrenOf = (pid) =>

@@ -228,6 +228,24 @@ static void count_one(void *ctx, struct in_addr address, const char id[33])
 	++*(unsigned *)ctx;
 }
 
+int bridge_restore(struct bridge *b, struct err *e)
+{
+	_cleanup_close_ int locked = lock(b);
+	unsigned held = 0;
+	int r = locked < 0 ? locked : bridge_walk(b, count_one, &held, NULL);
+
+	if (r == 0 && held) {
+		r = nft_has_rules(b->table);
+		if (r == 0 && recall_subnet(b) && link_is_up(b) && forward_is_on())
+			return 0;
+		if (r == -ENOENT)
+			r = table_remove(b);
+	}
+	if (r < 0)
+		return err_sys(e, -r, "looking after the containers' network");
+	return held ? make(b, e) : 0;
+}
+
 int bridge_remove(struct bridge *b, struct err *e)
 {
 	_cleanup_close_ int locked = lock(b);

@@ -18,7 +18,8 @@
  * Containers may have NET_RAW. They reach the addresses that the host has beside its loopback, as
  * any machine on its network does.
  *
- * A table that somebody flushed comes back whole with the next bridge_ensure().
+ * A table that somebody flushed comes back whole by bridge_restore(), which the spawner has called
+ * when the kernel tells of it (rules_watch.h), else with the next bridge_ensure().
  */
 #pragma once
 
@@ -55,6 +56,10 @@ void bridge_init(struct bridge *b, const char *instance, int dir);
 /* Make what is missing of bridge, address, sysctls (ip_forward, route_localnet of the bridge) and
  * table; fills address and prefix_len. Quick when all is there. */
 int bridge_ensure(struct bridge *b, struct err *e);
+
+/* The same if an address is held, and for a table that has lost its rules, too: after somebody
+ * removed what he did not know. Nothing is made when no address is held. */
+int bridge_restore(struct bridge *b, struct err *e);
 
 /* An address for the network namespace netns: veth pair, eth0 inside with it (a /32: siblings are
  * reached by the gateway too) and a default route; what bridge_loopback() does. id: 32 hex digits,

@@ -121,6 +121,14 @@ static int serve(
 	}
 }
 
+int containers_restore_network(const struct spawner *s, struct err *e)
+{
+	alarm(SECONDS_MAX);
+	if (setns(s->host_mounts, CLONE_NEWNS) < 0)
+		return err_sys(e, errno, "entering the namespace of container runtimes");
+	return netns_restore(s, e);
+}
+
 _noreturn_ void containers_run(struct spawner *s, const struct wire_msg *m, int fd, int out)
 {
 	static struct answer answer;

@@ -107,6 +107,8 @@ int netns_attach(const struct place *p, int ns, const struct container_spec *spe
     struct wire_net *net, struct err *e);
 /* Give back what netns_attach() took. */
 int netns_detach(const struct place *p, int dir, struct err *e);
+/* See bridge_restore(). */
+int netns_restore(const struct spawner *s, struct err *e);
 void netns_add(struct answer *a, struct netns *n, const struct wire_net *net);
 
 /* ---- sandbox.c ---- */

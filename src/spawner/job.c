@@ -60,6 +60,10 @@ _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
 	case JOB_SPLIT:
 		unpack_split(t->fd, t->output, s->exe_unpack, t->limit_bytes, &outcome);
 		break;
+	case JOB_NETWORK:
+		outcome.result = containers_restore_network(s, &e);
+		memcpy(outcome.text, e.msg, sizeof(outcome.text));
+		break;
 	case JOB_MAKER: disks_make(out, s->images);
 	case JOB_CONTAINER: containers_run(s, t->msg, t->fd, out);
 	case JOB_NONE: break;
@@ -264,6 +268,22 @@ static void synced(struct spawner *s)
 		job_layers_sync(s);
 }
 
+/* ---- the containers' network ---- */
+
+void job_network(struct spawner *s)
+{
+	s->restored_ns = now_ns();
+	s->restore_at_ns = 0;
+	s->restoring = start(s, &(struct task){.kind = JOB_NETWORK}) != NULL;
+}
+
+static void restored(struct spawner *s, const struct wire_outcome *o)
+{
+	s->restoring = false;
+	if (o->result < 0)
+		log_error("rules of the packet filter are gone: %s", o->text);
+}
+
 /* ---- disks ---- */
 
 void job_disk(struct spawner *s, uint32_t slot, uint32_t mb)
@@ -311,6 +331,8 @@ static void finish(struct spawner *s, struct job *j, const struct wire_outcome *
 		disk_done(s, &done, o, mount);
 	else if (done.kind == JOB_LAYERS_SYNC)
 		synced(s);
+	else if (done.kind == JOB_NETWORK)
+		restored(s, o);
 	else if (done.orphan)
 		s->gate.requests--;
 	else
@@ -348,7 +370,7 @@ void jobs_orphan(struct spawner *s)
 	for (struct job *j = s->jobs; j < s->jobs + JOBS_MAX; j++) {
 		j->orphan = true;
 		if (j->kind != JOB_NONE && j->kind != JOB_DISK && j->kind != JOB_MAKER &&
-		    j->kind != JOB_LAYERS_SYNC)
+		    j->kind != JOB_LAYERS_SYNC && j->kind != JOB_NETWORK)
 			pidfd_send(j->pidfd, SIGKILL); /* its socket tells */
 	}
 }

@@ -27,9 +27,11 @@
 #include "spawner/net.h"
 #include "spawner/remove.h"
 #include "spawner/root.h"
+#include "spawner/rules_watch.h"
 #include "spawner/spawner_int.h"
 
 #define STOP_NS 5500000000 /* core has 5 s to drain */
+#define RESTORE_NS 1000000000
 #define SWEEP_MS 5
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_US 40000
@@ -340,6 +342,16 @@ static void prepare_disks(struct spawner *s)
 	log_warn("/tmp of every function will be memory and count as its own: %s", e.msg);
 }
 
+/* They may have gone while nobody looked. */
+static void watch_rules(struct spawner *s)
+{
+	s->rules = rules_watch_open();
+	if (s->rules < 0 || watch(s, s->rules, EV_RULES, 0) < 0)
+		log_warn("nobody will notice when rules of the packet filter are removed: %s",
+		    strerror(s->rules < 0 ? -s->rules : errno));
+	s->restore_at_ns = now_ns();
+}
+
 static int make_roots(struct spawner *s, struct options *o, struct err *e)
 {
 	char resolver[EGRESS_RESOLVER_SIZE];
@@ -407,6 +419,7 @@ static int start(struct spawner *s, struct options *o, struct err *e)
 	if (s->code < 0 || s->layers < 0)
 		return err_sys(e, errno, "opening code/ and layers/ again");
 	prepare_disks(s);
+	watch_rules(s);
 	return 0;
 }
 
@@ -448,6 +461,13 @@ static void on_signal(struct spawner *s)
 		s->exit_code = 0;
 }
 
+/* At once, but not more than once a second, whatever others do to their rules. */
+static void on_rules(struct spawner *s)
+{
+	if (rules_watch_read(s->rules) && !s->restore_at_ns)
+		s->restore_at_ns = s->restored_ns + RESTORE_NS;
+}
+
 static void on_event(struct spawner *s, uint64_t data)
 {
 	uint32_t index = (uint32_t)data;
@@ -459,6 +479,7 @@ static void on_event(struct spawner *s, uint64_t data)
 	case EV_BOX: box_on_message(s, index); return;
 	case EV_BOX_EXIT: box_on_exit(s, index); return;
 	case EV_JOB: job_on_ready(s, index); return;
+	case EV_RULES: on_rules(s); return;
 	}
 }
 
@@ -475,6 +496,8 @@ static int patience(const struct spawner *s)
 		due = s->stop_by_ns;
 	if (s->disk_retry_ns > now && s->disk_retry_ns < due)
 		due = s->disk_retry_ns;
+	if (s->restore_at_ns && !s->restoring && s->restore_at_ns < due)
+		due = s->restore_at_ns;
 	if (due == INT64_MAX)
 		return -1;
 	return due <= now ? 0 : (int)((due - now) / 1000000 + 1);
@@ -493,6 +516,8 @@ static void on_time(struct spawner *s)
 		s->disk_retry_ns = 0;
 		disks_pump(s);
 	}
+	if (s->restore_at_ns && s->restore_at_ns <= now && !s->restoring)
+		job_network(s);
 	core_greet(s);
 }
 

@@ -106,12 +106,16 @@ _noreturn_ static void run_holder(const struct bridge_port *ports, size_t count,
 {
 	static char name[] = "mayfly-pause";
 	char *argv[] = {name, NULL}, *envp[] = {NULL}, byte;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	close(ends[1]);
 	/* Only when it is written down that we are there. */
 	if (read(ends[0], &byte, 1) != 1)
 		_exit(1);
 	setsid();
+	/* Whoever reads what the spawner says must see its end. */
+	for (int fd = 0; fd < 3 && null >= 0; fd++)
+		dup2(null, fd);
 	for (size_t i = 0; i < count; i++)
 		if (ports[i].reserved >= 0)
 			fcntl(ports[i].reserved, F_SETFD, 0);
@@ -210,6 +214,18 @@ int netns_detach(const struct place *p, int dir, struct err *e)
 	r = bridge_ensure(&b, e);
 	if (r == 0)
 		r = bridge_detach(&b, (struct in_addr){net.address}, e);
+	close(b.dir);
+	return r;
+}
+
+int netns_restore(const struct spawner *s, struct err *e)
+{
+	struct bridge b;
+	int r = open_bridge(s, &b, e);
+
+	if (r < 0)
+		return r;
+	r = bridge_restore(&b, e);
 	close(b.dir);
 	return r;
 }

@@ -59,6 +59,31 @@ int nft_exists(const char *table)
 	return netlink_talk(fd, &n);
 }
 
+static void on_rule(void *ctx, uint16_t type, const void *body, size_t len)
+{
+	(void)body;
+	(void)len;
+	if (type == MESSAGE(NFT_MSG_NEWRULE))
+		*(bool *)ctx = true;
+}
+
+int nft_has_rules(const char *table)
+{
+	struct netlink n;
+	struct nfgenmsg head = {.nfgen_family = NFPROTO_INET};
+	_cleanup_close_ int fd = netlink_open(NETLINK_NETFILTER);
+	bool found = false;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	netlink_init(&n);
+	netlink_begin(&n, MESSAGE(NFT_MSG_GETRULE), NLM_F_DUMP, &head, sizeof(head));
+	netlink_put_text(&n, NFTA_RULE_TABLE, table);
+	r = netlink_dump(fd, &n, on_rule, &found);
+	return r < 0 ? r : found ? 0 : -ENOENT;
+}
+
 /* ---- what a table consists of ---- */
 
 void nft_add_table(struct nft *t, bool owned)

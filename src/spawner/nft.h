@@ -28,6 +28,8 @@ int nft_commit(struct nft *t);
 int nft_commit_by(struct nft *t, int fd); /* by this NETLINK_NETFILTER socket */
 /* 0 if the table is there, -ENOENT if not. */
 int nft_exists(const char *table);
+/* 0 if there is a rule in it; -ENOENT if not. */
+int nft_has_rules(const char *table);
 
 /* owned: only the socket that commits it may change it, a flush of all rules leaves it alone, and
  * it goes with the socket. Linux 5.12; -EOPNOTSUPP or -EINVAL before. */

@@ -21,15 +21,15 @@
 #define LISTENERS_MAX 16
 #define CORE_ARGS_MAX 64
 #define JOBS_MAX                                                                                 \
-	46 /* WIRE_REQUESTS_MAX, WIRE_CONTAINER_REQUESTS_MAX, DISK_JOBS_MAX, one that stays, one \
-	    * that syncs */
+	47 /* WIRE_REQUESTS_MAX, WIRE_CONTAINER_REQUESTS_MAX, DISK_JOBS_MAX, one that stays, one \
+	    * that syncs, one for the network */
 #define DISK_JOBS_MAX 4
 #define POOL_MAX 4      /* ready /tmp disks of the smallest size */
 #define ASKED_MAX 16    /* such disks on their way */
 #define TASK_POOL_MAX 4 /* ready disks for tasks */
 
 /* What an event is about: the upper half of epoll's data; the lower half is an index. */
-enum event_source { EV_SIGNAL, EV_CORE, EV_CORE_EXIT, EV_BOX, EV_BOX_EXIT, EV_JOB };
+enum event_source { EV_SIGNAL, EV_CORE, EV_CORE_EXIT, EV_BOX, EV_BOX_EXIT, EV_JOB, EV_RULES };
 
 struct box {
 	int pidfd;   /* -1: no process */
@@ -60,6 +60,7 @@ enum job_kind {
 	JOB_LAYER_DELETE,
 	JOB_SPLIT,
 	JOB_LAYERS_SYNC, /* nobody asked for it */
+	JOB_NETWORK,     /* nor for this */
 	JOB_CONTAINER,   /* sends struct wire_msg for core, the last of them WIRE_CONTAINER_DONE */
 };
 
@@ -109,8 +110,12 @@ struct spawner {
 	struct job jobs[JOBS_MAX];
 	unsigned disk_jobs;
 	bool syncing, sync_due; /* layers: a job runs; another one has to follow */
-	bool no_loop;           /* /tmp is a tmpfs on this host */
-	struct job *maker;      /* NULL: none runs */
+	int rules;      /* the kernel tells when rules of the packet filter go; -1: nobody does */
+	bool restoring; /* a job looks after the containers' network */
+	int64_t restore_at_ns,
+	    restored_ns;   /* when the next one is due (0: none), when the last began */
+	bool no_loop;      /* /tmp is a tmpfs on this host */
+	struct job *maker; /* NULL: none runs */
 	unsigned disks_asked;
 	int64_t disk_retry_ns;
 	int pool[POOL_MAX + ASKED_MAX];
@@ -165,6 +170,8 @@ void job_on_ready(struct spawner *s, uint32_t index);
 void jobs_kill_all(struct spawner *s);
 /* Have layers on the disk that were named before it had them. */
 void job_layers_sync(struct spawner *s);
+/* Have the containers' rules made again if they are gone. */
+void job_network(struct spawner *s);
 /* Core is gone: stop its unpacking, forget who asked. */
 void jobs_orphan(struct spawner *s);
 /* A disk of a size of its own; box_on_disk() is the answer. */
@@ -174,6 +181,8 @@ struct job *job_maker(struct spawner *s);
 /* ---- containers.c ---- */
 /* In a child of its own: do what m asks, send the answer (and what was found) over out, end. */
 _noreturn_ void containers_run(struct spawner *s, const struct wire_msg *m, int fd, int out);
+/* In one, too: see bridge_restore(). */
+int containers_restore_network(const struct spawner *s, struct err *e);
 
 /* ---- disks.c ---- */
 _noreturn_ void disks_make(int socket, int images);

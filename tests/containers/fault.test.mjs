@@ -50,3 +50,29 @@ test('a port that is taken is named, whoever has it', async () => {
 	await rig.halt(holder);
 	await rig.status(holder, 'STOPPED');
 });
+
+test('rules that somebody flushes come back without a container being made', async () => {
+	const nft = (...args) => execFileSync('nft', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+	const arn = await rig.run([{ sh: 'mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www',
+		portMappings: [{ containerPort: 80, hostPort: 18083 }] }]);
+	await rig.status(arn, 'RUNNING');
+	const answers = () => fetch('http://127.0.0.1:18083/', { signal: AbortSignal.timeout(2000) }).then((r) => r.status === 200, () => false);
+	await rig.until('its page', answers);
+	const [, table] = /^table inet (mayfly-[0-9a-f]+-[0-9a-f]+)$/m.exec(nft('list', 'tables'));
+	const rules = () => { try { return nft('list', 'table', 'inet', table); } catch { return ''; } };
+	const before = rules();
+	assert.match(before, /127\.0\.0\.0\/8/);
+	for (const flush of [['flush', 'ruleset'], ['flush', 'table', 'inet', table], ['delete', 'table', 'inet', table], ['flush', 'ruleset']]) {
+		nft(...flush);
+		await rig.until(`the rules after ${flush.join(' ')}`, () => rules() === before);
+		await rig.until('its page', answers);
+	}
+	await rig.server.halt('SIGKILL');
+	nft('flush', 'ruleset');
+	await rig.server.start();
+	rig.connect();
+	await rig.until('the rules after a start', () => rules() === before);
+	await rig.until('its page', answers);
+	await rig.halt(arn);
+	await rig.status(arn, 'STOPPED');
+});

@@ -623,6 +623,13 @@ static void test_again(void **state)
 	assert_null(strstr(output_of(home, "ip route show table all"), "10.213."));
 }
 
+static void restore(struct rig *g)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(bridge_restore(&g->b, &e), 0);
+}
+
 /* What somebody took away comes back; what the host uses itself is not taken. */
 static void test_repair(void **state)
 {
@@ -645,6 +652,13 @@ static void test_repair(void **state)
 	assert_string_not_equal(NOBODY, seen(outside, UPLINK, 8080, tcp));
 	assert_string_not_equal(NOBODY, seen(home, "127.0.0.1", 8081, tcp));
 	assert_non_null(strstr(output_of(home, "nft list ruleset"), "chain raw"));
+	run_in(home, "nft flush table inet mayfly-test-1");
+	restore(g);
+	assert_string_not_equal(NOBODY, seen(outside, UPLINK, 8080, tcp));
+	assert_non_null(strstr(output_of(home, "nft list chain inet mayfly-test-1 raw"), "drop"));
+	run_in(home, "nft flush ruleset");
+	restore(g);
+	assert_string_not_equal(NOBODY, seen(outside, UPLINK, 8080, tcp));
 	run_in(home, "ip link del $(ip -o link | grep -o 'mfy[0-9a-f]*:' | tr -d :)");
 	ensure(g);
 	assert_string_equal(text(g->b.address), "10.213.144.1");
@@ -654,6 +668,8 @@ static void test_repair(void **state)
 	assert_string_equal(
 	    output_of(home, "nft list map inet mayfly-test-1 ports | grep tcp"), "");
 	run_in(home, "nft delete table inet mayfly-test-1");
+	restore(g); /* nobody needs it */
+	assert_string_equal(output_of(home, "nft list tables | grep mayfly-test-1"), "");
 	ensure(g);
 	assert_string_equal(
 	    output_of(home, "nft list map inet mayfly-test-1 ports | grep tcp"), "");

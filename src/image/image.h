@@ -102,7 +102,9 @@ struct image_progress {
 
 struct image_pull;
 /* done once: an image whose layers are all unpacked (a reference of the callee's), or NULL and
- * AWS's name of the failure ("CannotPullContainerError") and words. Equal pulls are shared. */
+ * AWS's name of the failure ("CannotPullContainerError") and words. Equal pulls are shared. By
+ * digest, and unless ALWAYS, an image is found as long as anything needs it, whatever names it has
+ * lost. */
 struct image_pull *image_pull_start(struct images *i, const struct image_reference *r,
     enum image_pull_policy policy, const struct image_auth *auth,
     void (*done)(void *ctx, struct image *image, const char *code, const char *why), void *ctx);
@@ -122,9 +124,10 @@ struct image_push *image_push_start(struct images *i, const struct image_referen
 void image_push_cancel(struct image_push *p); /* done will not be called */
 void image_push_progress(const struct image_push *p, struct image_progress *ret);
 
-/* Asked before a layer that no image needs is removed: does something that runs need it? */
-void images_set_in_use(
-    struct images *i, bool (*in_use)(void *ctx, const uint8_t diff_id[WIRE_HASH_SIZE]), void *ctx);
+/* Nothing is removed until as often images_collect_on() was called: for who has to find out first
+ * which images it needs, and then holds them. */
+void images_collect_off(struct images *i);
+void images_collect_on(struct images *i);
 
 /* ---- archives: docker save, OCI layouts, as tar, perhaps compressed ---- */
 

@@ -66,12 +66,10 @@ struct images {
 	unsigned layers_running;
 	struct list pulls; /* struct pull */
 	struct loop_timer collect_timer;
-	bool (*in_use)(void *ctx, const uint8_t diff_id[WIRE_HASH_SIZE]);
-	void *in_use_ctx;
 	struct list uploads; /* struct image_upload */
 	unsigned upload_count;
 	struct map fresh; /* "REALM|NAME@DIGEST" of blobs that no manifest names yet */
-	unsigned busy;    /* pulls, uploads, archives: nothing is collected meanwhile */
+	unsigned busy;    /* pulls, uploads, archives, images_collect_off(): nothing is collected */
 };
 
 /* "SCOPE|REPOSITORY" */

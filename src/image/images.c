@@ -181,8 +181,7 @@ static void remove_layers(struct images *i, struct collecting *c)
 
 	while (d && (entry = readdir(d)))
 		if (hex_decode(str_from(entry->d_name), id, sizeof(id)) &&
-		    !map_get(&c->layers, str_from(entry->d_name)) &&
-		    !(i->in_use && i->in_use(i->in_use_ctx, id)))
+		    !map_get(&c->layers, str_from(entry->d_name)))
 			spawn_layer_delete(i->spawn, id, NULL, NULL);
 	if (d)
 		closedir(d);
@@ -219,11 +218,15 @@ void images_collect_soon(struct images *i)
 	loop_timer_set(i->loop, &i->collect_timer, SOON_NS);
 }
 
-void images_set_in_use(
-    struct images *i, bool (*in_use)(void *ctx, const uint8_t diff_id[WIRE_HASH_SIZE]), void *ctx)
+void images_collect_off(struct images *i)
 {
-	i->in_use = in_use;
-	i->in_use_ctx = ctx;
+	i->busy++;
+}
+
+void images_collect_on(struct images *i)
+{
+	check(i->busy);
+	i->busy--;
 }
 
 /* ---- life ---- */

@@ -212,6 +212,10 @@ static void start(struct pull *p, const struct image_reference *n, enum image_pu
 	const char *local = images_local_digest(i, n);
 	char name[IMAGE_REFERENCE_MAX];
 
+	if (!local && policy != IMAGE_PULL_ALWAYS && n->digest[0] &&
+	    docs_get(i->manifests, n->digest))
+		local = n->digest;
+
 	p->fail_task.run = fail_later;
 	image_reference_format(n, name);
 	if (local && (policy != IMAGE_PULL_ALWAYS || !n->registry[0]))

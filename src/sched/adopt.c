@@ -236,6 +236,10 @@ static void found_all(struct tasks *all)
 		if (t->adopting)
 			settle(t);
 	}
+	/* What runs holds its image, or is about to: pulls keep collecting away, too. */
+	if (!all->found)
+		images_collect_on(all->o.images);
+	all->found = true;
 }
 
 void adopt_found(void *ctx, const struct sandbox_spec *sandbox, const struct container_facts *f,

@@ -179,7 +179,8 @@ struct tasks {
 	struct loop_timer drop;
 	struct http_server *server;
 	struct tails *tails;
-	bool left; /* core ends */
+	bool left;  /* core ends */
+	bool found; /* what ran before us */
 	struct tasks_host host;
 };
 

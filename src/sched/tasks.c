@@ -447,6 +447,7 @@ struct tasks *tasks_open(const struct tasks_options *o, struct err *e)
 	sort_stopped(&all->stopped);
 	sort_stopped(&all->brief);
 	set_drop(all);
+	images_collect_off(o->images); /* until it is known what runs */
 	spawn_containers_start(o->spawn, &handler, all);
 	return all;
 }

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import * as ecs from '@aws-sdk/client-ecs';
 import { rejects, startServer } from './server.mjs';
@@ -199,4 +201,30 @@ test('definitions have tags, and stay after the server was killed', async () => 
 	connect();
 	assert.deepEqual((await call('ListTagsForResource', { resourceArn })).tags, [{ key: 'b', value: '2' }]);
 	assert.equal((await register('rev')).taskDefinition.revision, 13);
+});
+
+test('a family of which an hour after its deletion nothing is left is forgotten, counter and all', async () => {
+	const gone = [(await register('gone')).taskDefinition, (await register('gone')).taskDefinition].map((d) => d.taskDefinitionArn);
+	await register('left');
+	await call('DeregisterTaskDefinition', { taskDefinition: (await register('left')).taskDefinition.taskDefinitionArn });
+	await call('DeleteTaskDefinitions', { taskDefinitions: ['left:2'] });
+	for (const taskDefinition of gone) await call('DeregisterTaskDefinition', { taskDefinition });
+	await call('DeleteTaskDefinitions', { taskDefinitions: gone });
+	await server.halt();
+	execFileSync('python3', ['-c', `import re, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+for space, key, value in db.execute("SELECT space, key, value FROM keys WHERE space = 'ecs-definitions'").fetchall():
+    db.execute("UPDATE keys SET value = ? WHERE space = ? AND key = ?",
+               (re.sub(rb'"deleteRequestedAt":[0-9.e+]+', b'"deleteRequestedAt":1700000000', bytes(value)), space, key))
+db.commit()`, join(server.data, 'mayfly.db')]);
+	await server.start();
+	connect();
+	const end = Date.now() + 30_000; // a moment after the start
+	while ((await call('ListTaskDefinitionFamilies', { familyPrefix: 'gone', status: 'ALL' })).families.length) {
+		assert.ok(Date.now() < end);
+		await new Promise((resolve) => setTimeout(resolve, 50));
+	}
+	await assert.rejects(call('DescribeTaskDefinition', { taskDefinition: 'gone:2' }));
+	assert.equal((await register('gone')).taskDefinition.revision, 1);
+	assert.equal((await register('left')).taskDefinition.revision, 3);
 });

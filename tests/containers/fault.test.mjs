@@ -1,13 +1,16 @@
 // What goes wrong: endless logs, a killed conmon or runtime, a full disk, ports that are taken. What
 // happened is told as ECS tells it, siblings go on, and in the end nothing is left.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
-import { Rig } from './rig.mjs';
+import { Rig, makeImage, startRegistry } from './rig.mjs';
 
+const command = process.env.MAYFLY ?? fileURLToPath(new URL('../../build/mayfly', import.meta.url));
 let rig;
 before(async () => (rig = await Rig.start()));
 after(() => rig?.stop());
@@ -31,7 +34,7 @@ test('what prints without end is logged at 4 MiB a second; the rest is counted',
 	assert.ok(disk('tasks') < 32 * MiB, 'the file that conmon writes gives its disk back');
 });
 
-test('a port that is taken is named, whoever has it', async () => {
+test('a port that is taken is named, whoever has it', async (t) => {
 	const publish = (hostPort) => [{ sh: 'sleep 600', portMappings: [{ containerPort: 80, hostPort }] }];
 	const holder = await rig.run(publish(18081));
 	await rig.status(holder, 'RUNNING');
@@ -41,11 +44,11 @@ test('a port that is taken is named, whoever has it', async () => {
 	// Somebody else on the host: only the attempt tells.
 	const other = createServer();
 	await new Promise((resolve) => other.listen(18082, '0.0.0.0', resolve));
+	t.after(() => other.close());
 	const task = await rig.finished(publish(18082));
 	assert.equal(task.stopCode, 'TaskFailedToStart');
 	assert.match(task.stoppedReason, /^CannotStartContainerError: port 18082\/tcp of 0\.0\.0\.0 is taken on the host/);
 	assert.equal(task.containers[0].exitCode, undefined);
-	await new Promise((resolve) => other.close(resolve));
 	assert.equal((await rig.get(holder)).lastStatus, 'RUNNING');
 	await rig.halt(holder);
 	await rig.status(holder, 'STOPPED');
@@ -75,4 +78,32 @@ test('rules that somebody flushes come back without a container being made', asy
 	await rig.until('its page', answers);
 	await rig.halt(arn);
 	await rig.status(arn, 'STOPPED');
+});
+
+test('an image stays as long as a task runs of it, though its name is gone and core was killed', async (t) => {
+	const sets = ['used', 'other'].map((name) => [name, makeImage({ files: { [`etc/${name}`]: `${name}\n` } })]);
+	const registry = await startRegistry(Object.fromEntries(sets));
+	t.after(() => registry.close());
+	const { PATH, ...env } = rig.server.environment();
+	const mayfly = (...args) => new Promise((resolve) => execFile(command, args, { env: { PATH, ...env, AWS_ENDPOINT_URL: rig.server.url } },
+		(error, out, err) => resolve(error ? `${out}${err}` : 'done')));
+	const layers = () => readdirSync(join(rig.server.data, 'layers')).filter((n) => /^[0-9a-f]{64}$/.test(n));
+	const none = layers();
+	const arn = await rig.run([{ image: registry.name('used'), sh: 'until [ -e /tmp/go ]; do sleep 0.05; done; cat /etc/used' }]);
+	await rig.status(arn, 'RUNNING');
+	const [used] = layers().filter((l) => !none.includes(l));
+	assert.equal(await mayfly('rmi', registry.name('used')), 'done');
+	await rig.killCore();
+	// Whatever is collected soon after another image went would have been with it.
+	assert.equal(await mayfly('pull', registry.name('other')), 'done');
+	const [other] = layers().filter((l) => l !== used && !none.includes(l));
+	assert.equal(await mayfly('rmi', registry.name('other')), 'done');
+	await rig.until('the collection', () => !layers().includes(other));
+	assert.ok(layers().includes(used));
+	assert.equal(await mayfly('exec', arn.split('/').at(-1), 'touch', '/tmp/go'), 'done');
+	await rig.status(arn, 'STOPPED');
+	assert.deepEqual(await rig.lines(arn), ['used']);
+	await mayfly('pull', registry.name('other'));
+	await mayfly('rmi', registry.name('other'));
+	await rig.until('the end of the image', () => !layers().includes(used));
 });

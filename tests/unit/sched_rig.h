@@ -632,6 +632,20 @@ struct image {
 	int refs;
 };
 
+static int collecting_off;
+
+void images_collect_off(struct images *i)
+{
+	(void)i;
+	collecting_off++;
+}
+
+void images_collect_on(struct images *i)
+{
+	(void)i;
+	collecting_off--;
+}
+
 static int image_refs;
 static const char *image_missing; /* no such image */
 static const char *const image_cmd[] = {"/bin/app", NULL}, *const image_env[] = {

@@ -95,7 +95,7 @@ static int make_all(const struct place *p, const struct container_spec *spec, co
 	struct sandbox_spec sandbox;
 	struct wire_net net = {0};
 	struct netns n = {-1, -1, -1};
-	struct creation creation;
+	struct creation creation = {0};
 	int r;
 
 	if (alive < 0 || place_read_sandbox(p, &sandbox) < 0)

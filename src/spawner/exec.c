@@ -92,7 +92,7 @@ static int start_watched(const struct place *p, const char *runtime, const char 
     const int io[3], int tell, const char *const names[3])
 {
 	_cleanup_close_ int bundle = open(BUNDLE_AT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	pid_t watcher = bundle < 0 ? -1 : task_group_fork(&p->s->task_groups, NULL, 0);
+	pid_t watcher = bundle < 0 ? -1 : task_group_fork(&p->s->task_groups, NULL);
 
 	if (watcher == 0) {
 		pid_t pid;

@@ -130,7 +130,7 @@ static int hold_ports(const struct place *p, const struct bridge_port *ports, si
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
-	pid = task_group_fork(&p->s->task_groups, NULL, 0);
+	pid = task_group_fork(&p->s->task_groups, NULL);
 	if (pid == 0)
 		run_holder(ports, count, ends);
 	r = pid < 0 ? -errno : process_note(p->bundle, "ports", pid);

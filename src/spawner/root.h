@@ -19,11 +19,11 @@ struct cgroups;
 #define ROOT_CORE "/core"
 #define ROOT_HOST "/host"
 
-/* In ROOT_HOST. The first four are empty: places to mount on, in the namespace of one container. */
+/* In ROOT_HOST. The first three are empty: places to mount on, in the namespace of one container.
+ */
 #define ROOT_HOST_ROOTFS "/rootfs"
 #define ROOT_HOST_DISK "/disk"
 #define ROOT_HOST_MOUNTS "/m"
-#define ROOT_HOST_PAUSE_ROOT "/newroot"
 #define ROOT_HOST_UNIFIED "/unified"    /* our group in a v2 tree beside v1 trees */
 #define ROOT_HOST_ALL_GROUPS "/cgroups" /* as /sys/fs/cgroup, with more trees */
 #define ROOT_HOST_BINDS "/binds"        /* /0, /1 ...: those of --bind-root */

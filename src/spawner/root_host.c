@@ -100,9 +100,8 @@ int root_make_host(const struct root_options *o, struct err *e)
 {
 	static const char *const dirs[] = {HOST "/proc", HOST "/sys", HOST "/dev", HOST "/etc",
 	    HOST "/data", HOST "/run", HOST "/tmp", HOST "/var", HOST ROOT_HOST_ROOTFS,
-	    HOST ROOT_HOST_DISK, HOST ROOT_HOST_MOUNTS, HOST ROOT_HOST_PAUSE_ROOT,
-	    HOST ROOT_HOST_UNIFIED, HOST ROOT_HOST_ALL_GROUPS, HOST ROOT_HOST_BINDS,
-	    HOST ROOT_HOST_RUNTIMES, NULL};
+	    HOST ROOT_HOST_DISK, HOST ROOT_HOST_MOUNTS, HOST ROOT_HOST_UNIFIED,
+	    HOST ROOT_HOST_ALL_GROUPS, HOST ROOT_HOST_BINDS, HOST ROOT_HOST_RUNTIMES, NULL};
 	int r = root_small_tmpfs(HOST, e);
 
 	if (r == 0)

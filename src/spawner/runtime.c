@@ -21,6 +21,8 @@
 #define SYNC_FD 3
 #define GO_FD 4
 #define ARGS_MAX 48
+#define BUSY 4 /* requests at a time, from which on others will have moved a process just before \
+		*/
 
 const char *runtime_path(const char *name, char out[64])
 {
@@ -112,7 +114,7 @@ int runtime_begin(
 		    spec->runtime);
 	if (pipe2(tell, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0 || pipe2(joined, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "making a pipe");
-	ret->conmon = task_group_fork(&p->s->task_groups, p->id, 0);
+	ret->conmon = task_group_fork(&p->s->task_groups, p->id);
 	if (ret->conmon == 0)
 		run_conmon(p, spec, runtime, tell[1], go[0]);
 	close(tell[1]);
@@ -122,7 +124,8 @@ int runtime_begin(
 	ret->go = go[1];
 	if (ret->conmon < 0)
 		return err_sys(e, errno, "starting conmon");
-	ret->hurry = task_group_hurry(&p->s->task_groups, joined[0]);
+	if (p->s->gate.container_requests <= BUSY)
+		ret->hurry = task_group_hurry(&p->s->task_groups, joined[0]);
 	close(joined[0]);
 	return 0;
 }

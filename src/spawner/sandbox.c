@@ -28,7 +28,7 @@
 #include "spawner/root.h"
 
 #define EXE_FD 3
-#define NEW_ROOT ROOT_HOST_PAUSE_ROOT
+#define NEW_ROOT "/tmp" /* of a box's template */
 
 /* ---- in the new process ---- */
 
@@ -55,9 +55,12 @@ static void need(int r, const char *doing)
 		fail_pause(doing);
 }
 
-/* A root with nothing in it but the disk: who gets hold of this process finds no more than that. */
-static void make_root(int disk)
+/* A root with nothing in it but the disk: who gets hold of this process finds no more than that.
+ * From where boxes come from: few mounts to be copied, and to be left. */
+static void make_root(int mounts, int disk)
 {
+	need(setns(mounts, CLONE_NEWNS), "entering a mount namespace");
+	need(unshare(CLONE_NEWNS), "making a mount namespace");
 	need(mount("pause", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k"),
 	    "mounting a root");
 	need(mkdir(NEW_ROOT ROOT_HOST_DISK, 0755), "making a root");
@@ -113,7 +116,7 @@ _noreturn_ static void run_pause(const struct spawner *s, const struct sandbox_s
 	struct pause_news news = {0};
 
 	need(null < 0 ? null : proc, "opening /dev/null and /proc");
-	make_root(disk);
+	make_root(s->box_mounts, disk);
 	enter_user();
 	need(unshare(namespaces_of(spec)), "making namespaces");
 	if (net) {
@@ -224,7 +227,7 @@ static pid_t start_pause(struct making *m, int disk, struct err *e)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return err_sys(e, errno, "making a socket pair");
-	pid = task_group_fork(&p->s->task_groups, NULL, CLONE_NEWNS);
+	pid = task_group_fork(&p->s->task_groups, NULL);
 	if (pid == 0) {
 		close(ends[0]); /* or the end of who started us would not be seen */
 		out = ends[1];

@@ -129,11 +129,10 @@ static void join_v1(const struct task_groups *g)
 	}
 }
 
-pid_t task_group_fork(
-    const struct task_groups *g, const char *container, unsigned long long namespaces)
+pid_t task_group_fork(const struct task_groups *g, const char *container)
 {
 	_cleanup_close_ int into = open_keepers(g, container);
-	struct clone_args args = {.flags = namespaces, .exit_signal = SIGCHLD};
+	struct clone_args args = {.exit_signal = SIGCHLD};
 	pid_t pid;
 
 	if (into < 0 && (g->v2 || g->unified))

@@ -22,8 +22,7 @@ struct task_groups {
 /* The group of a sandbox with its limits. */
 int task_group_make(const struct task_groups *g, const struct sandbox_spec *s, struct err *e);
 /* Fork: the child is a keeper and, with a container, in the group that kills that. As fork(2). */
-pid_t task_group_fork(
-    const struct task_groups *g, const char *container, unsigned long long namespaces);
+pid_t task_group_fork(const struct task_groups *g, const char *container);
 /* The kernel waits for a grace period of RCU (2 to 4 ticks) before it moves a process into a group
  * for another, as runtimes do, unless it has just done so. Have it begin to wait now, in a child,
  * to be waited for. Whoever makes or joins a group waits with it: so only when the last writer of

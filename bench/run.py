@@ -367,4 +367,5 @@ def main():
                         f"kernel {os.uname().release.split('-')[0]}.\n\n{text}\n{said}")
 
 
-main()
+if __name__ == "__main__":
+    main()

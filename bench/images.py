@@ -28,14 +28,14 @@ def layer_tree(directory):
     return directory
 
 
-def fresh(registry, name):
-    with tempfile.TemporaryDirectory() as directory:
-        trees = []
-        for i in range(LAYERS):
-            tree = pathlib.Path(directory) / str(i)
-            tree.mkdir()
-            trees.append(layer_tree(tree))
-        return registry.push(trees, name)
+def fresh(registry, directory, name):
+    """The trees stay: removing thousands of files slows down who makes some just after it."""
+    trees = []
+    for i in range(LAYERS):
+        tree = pathlib.Path(directory) / name / str(i)
+        tree.mkdir(parents=True)
+        trees.append(layer_tree(tree))
+    return registry.push(trees, name)
 
 
 def timed(work):
@@ -55,9 +55,10 @@ def pull(server, image):
 
 def rounds_of(rounds, peer):
     ratios, ours = [], []
-    with Registry() as registry, lab.Server() as server:
+    with (tempfile.TemporaryDirectory() as directory, Registry() as registry,
+          lab.Server() as server):
         for i in range(max(rounds, 3)):
-            image = fresh(registry, f"round{i}")
+            image = fresh(registry, directory, f"round{i}")
             if i % 2:
                 theirs = timed(lambda: peer(image))
             ours.append(timed(lambda: pull(server, image)))

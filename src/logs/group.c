@@ -137,7 +137,7 @@ void log_group_take_out(struct log_group *group)
 
 /* ---- writing through ---- */
 
-struct change {
+struct group_change {
 	struct store_write write;
 	struct log_group *group;
 	bool created, deleted;
@@ -148,14 +148,17 @@ struct change {
 	void *ctx;
 };
 
-static struct change *change_new(struct log_group *group, logs_done_fn *done, void *ctx)
+/* The group as the changes under way will leave it. */
+static struct log_group_info latest(const struct log_group *group);
+
+static struct group_change *change_new(struct log_group *group, logs_done_fn *done, void *ctx)
 {
-	struct change *c = xcalloc(1, sizeof(*c));
+	struct group_change *c = xcalloc(1, sizeof(*c));
 
 	c->group = group;
 	c->done = done;
 	c->ctx = ctx;
-	c->retention_days = group->retention_days;
+	c->retention_days = latest(group).retention_days;
 	group->refs++;
 	return c;
 }
@@ -192,10 +195,12 @@ static void forget(struct log_group *group)
 
 static void on_stored(struct store_write *w, int result)
 {
-	struct change *c = container_of(w, struct change, write);
+	struct group_change *c = container_of(w, struct group_change, write);
 	struct log_group *group = c->group;
 	bool replaced = map_get(&group->logs->groups, str_from(group->key)) != NULL;
 
+	if (group->newest == c)
+		group->newest = NULL;
 	if (c->created && result < 0) {
 		log_error("cannot store log group %s: %s", group->key, strerror(-result));
 		if (c->done && replaced) { /* made by a client, who is told */
@@ -221,7 +226,7 @@ static void on_stored(struct store_write *w, int result)
 	free(c);
 }
 
-static void store_change(struct change *c)
+static void store_change(struct group_change *c)
 {
 	struct log_group *group = c->group;
 	json_t *tags = json_object(), *root;
@@ -240,6 +245,7 @@ static void store_change(struct change *c)
 	store_write_init(&c->write, on_stored);
 	store_put(&c->write, SPACE, str_from(group->key), str_from(text), STORE_ANY);
 	store_commit(group->logs->store, &c->write);
+	group->newest = c;
 	free(text);
 }
 
@@ -313,7 +319,7 @@ static struct log_group *make(struct logs *g, struct log_group_id id, const stru
 {
 	_cleanup_free_ char *key = make_key(id);
 	struct log_group *group = log_group_new(g, str_from(key));
-	struct change *c;
+	struct group_change *c;
 
 	rand_hex(group->dir, 16);
 	group->created_ms = time_wall_ms();
@@ -347,7 +353,7 @@ void logs_group_create(struct logs *g, struct log_group_id id, const struct log_
 void logs_group_delete(struct logs *g, struct log_group_id id, logs_done_fn *done, void *ctx)
 {
 	struct log_group *group = log_group_find(g, id);
-	struct change *c;
+	struct group_change *c;
 
 	if (!group) {
 		refuse(g, -ENOENT, done, ctx);
@@ -365,16 +371,18 @@ void logs_group_retention(
     struct logs *g, struct log_group_id id, int days, logs_done_fn *done, void *ctx)
 {
 	struct log_group *group = log_group_find(g, id);
-	struct change *c;
+	struct log_group_info now;
+	struct group_change *c;
 
 	if (!group || days < 0) {
 		refuse(g, group ? -EINVAL : -ENOENT, done, ctx);
 		return;
 	}
+	now = latest(group);
 	c = change_new(group, done, ctx);
 	c->retention_days = days;
-	c->tags = copy_tags(group->tags, group->tag_count);
-	c->tag_count = group->tag_count;
+	c->tags = copy_tags(now.tags, now.tag_count);
+	c->tag_count = now.tag_count;
 	store_change(c);
 }
 
@@ -382,7 +390,7 @@ void logs_group_tags(struct logs *g, struct log_group_id id, const struct log_ta
     size_t tag_count, logs_done_fn *done, void *ctx)
 {
 	struct log_group *group = log_group_find(g, id);
-	struct change *c;
+	struct group_change *c;
 
 	if (!group) {
 		refuse(g, -ENOENT, done, ctx);
@@ -404,6 +412,28 @@ static struct log_group_info describe(const struct log_group *group)
 	    .tags = group->tags,
 	    .tag_count = group->tag_count,
 	};
+}
+
+static struct log_group_info latest(const struct log_group *group)
+{
+	struct log_group_info info = describe(group);
+
+	if (group->newest) {
+		info.retention_days = group->newest->retention_days;
+		info.tags = group->newest->tags;
+		info.tag_count = group->newest->tag_count;
+	}
+	return info;
+}
+
+int logs_group_latest(struct logs *g, struct log_group_id id, struct log_group_info *ret)
+{
+	struct log_group *group = log_group_find(g, id);
+
+	if (!group)
+		return -ENOENT;
+	*ret = latest(group);
+	return 0;
 }
 
 int logs_group_get(struct logs *g, struct log_group_id id, struct log_group_info *ret)

@@ -79,6 +79,9 @@ void logs_group_tags(struct logs *g, struct log_group_id id, const struct log_ta
 
 /* 0 or -ENOENT; strings in *ret are valid until the loop goes on. */
 int logs_group_get(struct logs *g, struct log_group_id id, struct log_group_info *ret);
+/* The same as the changes under way will leave it: to build the next change on. What one of those
+ * that fail would have changed may then be stored by the next all the same. */
+int logs_group_latest(struct logs *g, struct log_group_id id, struct log_group_info *ret);
 
 struct log_group_list {
 	struct str account, region;

@@ -29,6 +29,8 @@ struct log_block {
 	int64_t min_ms, max_ms;
 };
 
+struct group_change;
+
 struct log_group {
 	struct logs *logs;
 	unsigned refs; /* the map, queries, writes under way */
@@ -39,6 +41,7 @@ struct log_group {
 	int retention_days;
 	struct log_tag *tags;
 	size_t tag_count;
+	struct group_change *newest; /* of those under way, or NULL: the next is built on it */
 
 	struct journal *journal; /* NULL: not opened yet, or deleted */
 	struct map streams;      /* name -> log_stream */

@@ -176,12 +176,13 @@ test('notifications to a queue that lets this bucket in', async () => {
 	assert.deepEqual(await api('get-bucket-notification-configuration', ...bucket), wanted);
 	await api('put-object', ...object('photo.jpg'), '--body', file('in'));
 	const events = [];
-	for (let i = 0; i < 10 && events.length < 2; i++) { // the test event of the configuration comes first
+	for (let i = 0; i < 10 && events.length < 2; i++) { // that of the test of the configuration, too
 		const got = await sqs('receive-message', '--queue-url', QueueUrl, '--wait-time-seconds', '5', '--max-number-of-messages', '10');
 		events.push(...(got.Messages ?? []).map((m) => JSON.parse(m.Body)));
 	}
-	assert.equal(events[0].Event, 's3:TestEvent');
-	assert.deepEqual([events[1].Records[0].eventName, events[1].Records[0].s3.object.key], ['ObjectCreated:Put', 'photo.jpg']);
+	assert.ok(events.some((e) => e.Event === 's3:TestEvent'));
+	const [{ Records: [record] }] = events.filter((e) => e.Records);
+	assert.deepEqual([record.eventName, record.s3.object.key], ['ObjectCreated:Put', 'photo.jpg']);
 	await api('put-bucket-notification-configuration', ...bucket, '--notification-configuration', '{}');
 	assert.equal(await api('get-bucket-notification-configuration', ...bucket), '');
 });

@@ -229,6 +229,24 @@ test('tags by name and by ARN', async () => {
 	await call('DeleteLogGroup', group);
 });
 
+test('what is changed about a group at once, as deployment tools do, is all changed', async () => {
+	const group = await makeGroup('at-once');
+	const resourceArn = 'arn:aws:logs:us-east-1:123456789012:log-group:at-once';
+	const keys = Array.from({ length: 10 }, (_, i) => `k${i}`);
+	await Promise.all([...keys.map((k) => call('TagResource', { resourceArn, tags: { [k]: k } })),
+		call('PutRetentionPolicy', { ...group, retentionInDays: 7 }),
+		call('PutLogGroupDeletionProtection', { logGroupIdentifier: 'at-once', deletionProtectionEnabled: true })]);
+	assert.deepEqual((await call('ListTagsForResource', { resourceArn })).tags, Object.fromEntries(keys.map((k) => [k, k])));
+	await rejects(call('DeleteLogGroup', group), 'ValidationException');
+	await Promise.all([call('PutLogGroupDeletionProtection', { logGroupIdentifier: 'at-once', deletionProtectionEnabled: false }),
+		...keys.slice(1).map((k) => call('UntagResource', { resourceArn, tagKeys: [k] }))]);
+	await server.restart();
+	assert.deepEqual((await call('ListTagsForResource', { resourceArn })).tags, { k0: 'k0' });
+	const { logGroups: [g] } = await call('DescribeLogGroups', { logGroupNamePrefix: 'at-once' });
+	assert.equal(g.retentionInDays, 7);
+	await call('DeleteLogGroup', group);
+});
+
 test('deletion protection', async () => {
 	await call('CreateLogGroup', { logGroupName: 'kept', deletionProtectionEnabled: true });
 	await rejects(call('DeleteLogGroup', { logGroupName: 'kept' }), 'ValidationException');

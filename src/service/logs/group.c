@@ -87,7 +87,7 @@ int logs_put_log_group_deletion_protection(struct call *c,
 	int r = group_identified(c, in->log_group_identifier, &id, e);
 
 	if (r == 0)
-		r = group_must_exist(c, id, &info, e);
+		r = group_to_change(c, id, &info, e);
 	if (r < 0)
 		return r;
 	tags = call_array(c, info.tag_count + 1, struct log_tag);

@@ -156,6 +156,16 @@ int group_must_exist(
 	return 0;
 }
 
+int group_to_change(
+    const struct call *c, struct log_group_id id, struct log_group_info *ret, struct err *e)
+{
+	int r = group_must_exist(c, id, NULL, e);
+
+	if (r == 0)
+		logs_group_latest(logs_of(c), id, ret);
+	return r;
+}
+
 const char *group_arn(struct call *c, struct log_group_id id, const char *suffix)
 {
 	return call_printf(c, "arn:aws:logs:%.*s:%.*s:log-group:%.*s%s", STR_FMT(id.region),

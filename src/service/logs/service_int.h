@@ -44,6 +44,9 @@ int group_chosen(const struct call *c, const char *name, const char *identifier,
 /* 0, or the error that the group does not exist; ret may be NULL. */
 int group_must_exist(
     const struct call *c, struct log_group_id id, struct log_group_info *ret, struct err *e);
+/* The same, as the changes under way will leave it. */
+int group_to_change(
+    const struct call *c, struct log_group_id id, struct log_group_info *ret, struct err *e);
 
 /* "arn:aws:logs:REGION:ACCOUNT:log-group:NAME" and what follows, in the call's arena. */
 const char *group_arn(struct call *c, struct log_group_id id, const char *suffix);

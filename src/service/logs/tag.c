@@ -52,7 +52,7 @@ static int add(struct call *c, struct log_group_id id, const struct logs_tags *m
 	struct log_group_info info;
 	const struct log_tag *tags = NULL;
 	size_t count = 0;
-	int r = group_must_exist(c, id, &info, e);
+	int r = group_to_change(c, id, &info, e);
 
 	if (r == 0)
 		r = merge(c, &info, more, &tags, &count, e);
@@ -68,7 +68,7 @@ static int take(struct call *c, struct log_group_id id, const char *const *keys,
 	struct log_group_info info;
 	struct log_tag *tags;
 	size_t count = 0;
-	int r = group_must_exist(c, id, &info, e);
+	int r = group_to_change(c, id, &info, e);
 
 	if (r < 0)
 		return r;

@@ -94,7 +94,8 @@ enum wire_kind {
 #define WIRE_NET_FDS 2 /* listening on 169.254.170.2: port 80, port 4566 */
 enum wire_kept_fd {
 	WIRE_KEPT_PROCESS, /* pidfd of conmon: when it has ended, so has the container */
-	WIRE_KEPT_EXIT,    /* directory in which "exit" then has the exit code as decimal text */
+	WIRE_KEPT_EXIT,    /* directory in which a file of its id then has the exit code as decimal
+			      text */
 	WIRE_KEPT_OOM,     /* memory.oom_control or memory.events: the line "oom_kill N" */
 	WIRE_KEPT_FDS
 };

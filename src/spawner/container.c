@@ -19,14 +19,10 @@
 
 /* ---- making ---- */
 
-/* Core may look for one file in it, by a descriptor. */
-static int make_exit_dir(const struct place *p)
+/* Core may open files in it by name, of those that all may read: the exit code. */
+static int let_core_look(const struct place *p)
 {
-	if (mkdirat(p->bundle, "exit", 0700) < 0 ||
-	    fchownat(p->bundle, "exit", 0, ID_CORE, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    fchmodat(p->bundle, "exit", 0710, 0) < 0)
-		return -errno;
-	return 0;
+	return fchown(p->bundle, 0, ID_CORE) < 0 || fchmod(p->bundle, 0710) < 0 ? -errno : 0;
 }
 
 static int remember(const struct place *p, const void *record, size_t len, struct err *e)
@@ -34,7 +30,7 @@ static int remember(const struct place *p, const void *record, size_t len, struc
 	int r = place_write(p->bundle, "record", record, len);
 
 	if (r == 0)
-		r = make_exit_dir(p);
+		r = let_core_look(p);
 	return r < 0 ? err_sys(e, -r, "making the container's directory") : 0;
 }
 
@@ -56,7 +52,7 @@ int container_add_kept(const struct place *p, struct answer *a, struct err *e)
 	int fds[WIRE_KEPT_FDS];
 
 	fds[WIRE_KEPT_PROCESS] = process_open(&conmon);
-	fds[WIRE_KEPT_EXIT] = openat(p->bundle, "exit", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fds[WIRE_KEPT_EXIT] = openat(p->bundle, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	fds[WIRE_KEPT_OOM] = task_group_open(
 	    &p->s->task_groups, p->sandbox, p->id, "memory", "memory.oom_control", "memory.events");
 	for (int i = 0; i < WIRE_KEPT_FDS; i++) {

@@ -9,7 +9,7 @@
  *       (boot)                   id of the machine's start, to tell what cannot be alive
  *       (net)                    struct wire_net
  *       <container>/             record, log, (conmon), (init), (net), (ports)
- *         exit/<container>       written by conmon when it has ended
+ *         <container>            the exit code, written by conmon when it has ended
  *         (started)              when, in milliseconds
  *   /data/net/                   bridge.h's
  *   /data/volumes/<name>         outlive tasks

@@ -121,14 +121,11 @@ static void say_state(const struct place *p, bool stale, struct wire_container *
 	struct process conmon = process_noted(p->bundle, "conmon");
 	_cleanup_close_ int alive = stale ? -1 : process_open(&conmon);
 	int64_t started_ms;
-	char path[64], text[16];
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "exit/%s", p->id);
-	n = place_read(p->bundle, path, text, sizeof(text) - 1);
+	char text[16];
+	ssize_t n = place_read(p->bundle, p->id, text, sizeof(text) - 1);
 	if (place_noted(p->bundle, "started", &started_ms, sizeof(started_ms)) > 0)
 		c->started_ms = started_ms;
-	c->finished_ms = changed_ms(p->bundle, path);
+	c->finished_ms = changed_ms(p->bundle, p->id);
 	if (n > 0) {
 		text[n] = '\0';
 		c->exit_code = (int32_t)strtol(text, NULL, 10);

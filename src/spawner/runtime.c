@@ -21,8 +21,9 @@
 #define SYNC_FD 3
 #define GO_FD 4
 #define ARGS_MAX 48
-#define BUSY 4 /* requests at a time, from which on others will have moved a process just before \
-		*/
+#define BUSY                                                                                \
+	4 /* requests at a time, from which on others will have moved a process just before \
+	   */
 
 const char *runtime_path(const char *name, char out[64])
 {
@@ -56,7 +57,7 @@ _noreturn_ static void run_conmon(
 	size_t n = 0;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	place_path(p, "exit", exits);
+	place_path(p, "", exits);
 	place_path(p, "log", at);
 	snprintf(log, sizeof(log), "k8s-file:%s", at);
 	while (argv[n])

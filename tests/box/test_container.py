@@ -471,7 +471,7 @@ def test_restart(m):
     same("code", m.exit_of(c)["code"], 137)
     m.stop()
     os.setxattr(f"{m.dir}/tasks/{s}", "trusted.mayfly.boot", b"another")
-    other = f"{m.dir}/tasks/{s}/{c}/exit/{c}"
+    other = f"{m.dir}/tasks/{s}/{c}/{c}"
     os.unlink(other)
     m.start("--bind-root", m.bind)
     same("the machine restarted", [(e["state"], e["code"]) for e in m.found if e.get("id") == c], [(2, -1)])

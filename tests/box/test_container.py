@@ -390,7 +390,7 @@ def test_network_none(m):
     port = host.getsockname()[1]
     s = m.sandbox(NONE)
     same("listeners", m.container(s, ["/bin/true"]) and m.made["listeners"], True)
-    _, out = m.sh(s, f"nc -w 1 127.0.0.1 {port} </dev/null; echo $?; ip route")
+    _, out = m.sh(s, f"nc -w 1 127.0.0.1 {port} </dev/null 2>&1; echo $?; ip route")
     same("loopback of the host", out, "nc: can't connect to remote host (127.0.0.1): Connection refused\n1")
 
 

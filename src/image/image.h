@@ -147,7 +147,8 @@ void image_load_cancel(struct image_load *l); /* done will not be called */
 /* One blob on its way in: a file of the store until its digest is known. */
 struct image_upload;
 #define IMAGE_UPLOAD_QUEUE 524288 /* pause the source when as much waits */
-/* For a repository of ours (registry ""); NULL when there are too many. */
+/* For a repository of ours (registry ""); NULL when there are too many. One that rests for 15 s
+ * gives way to another then: its id means nothing any more. */
 struct image_upload *image_upload_start(struct images *i, const struct image_reference *r);
 const char *image_upload_id(const struct image_upload *u); /* 36 characters */
 /* Of this repository, or NULL. */

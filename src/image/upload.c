@@ -13,17 +13,19 @@
 
 #define UPLOADS_MAX 256
 #define IDLE_NS (3600 * INT64_C(1000000000))
+#define YIELD_NS (15 * INT64_C(1000000000)) /* idle for so long, one makes room for another */
 #define FRESH_MAX 8192
 #define KEY_SIZE (REPOSITORY_KEY_SIZE + 140)
 
 struct image_upload {
-	struct list node; /* in images.uploads */
+	struct list node; /* in images.uploads: who was touched last comes last */
 	struct images *images;
 	char id[37];
 	char repository[REPOSITORY_KEY_SIZE];
 	struct store_file *file; /* NULL: sealing */
 	uint64_t size;
 	struct loop_timer idle;
+	int64_t idle_since_ns;
 	void (*on_drain)(void *ctx);
 	void *drain_ctx;
 	char wanted[IMAGE_DIGEST_SIZE]; /* "": any */
@@ -117,11 +119,37 @@ static void on_drain(void *ctx)
 		u->on_drain(u->drain_ctx);
 }
 
+/* Nobody keeps others out by uploads that he only begins. */
+static bool make_room(struct images *i)
+{
+	int64_t before = loop_now_ns(i->loop) - YIELD_NS;
+
+	if (i->upload_count < UPLOADS_MAX)
+		return true;
+	list_for_each (n, &i->uploads) {
+		struct image_upload *u = list_entry(n, struct image_upload, node);
+
+		if (image_upload_busy(u) || u->idle_since_ns > before)
+			continue;
+		image_upload_abandon(u);
+		return true;
+	}
+	return false;
+}
+
+static void rest(struct image_upload *u)
+{
+	u->idle_since_ns = loop_now_ns(u->images->loop);
+	loop_timer_set(u->images->loop, &u->idle, IDLE_NS);
+	list_remove(&u->node);
+	list_push_back(&u->images->uploads, &u->node);
+}
+
 struct image_upload *image_upload_start(struct images *i, const struct image_reference *r)
 {
 	struct image_upload *u;
 
-	if (i->upload_count >= UPLOADS_MAX)
+	if (!make_room(i))
 		return NULL;
 	u = xcalloc(1, sizeof(*u));
 	u->images = i;
@@ -129,8 +157,8 @@ struct image_upload *image_upload_start(struct images *i, const struct image_ref
 	repository_key(r, u->repository);
 	u->file = store_file_new(i->store, STORE_SHA256, on_drain, u);
 	u->idle.on_due = on_idle;
-	loop_timer_set(i->loop, &u->idle, IDLE_NS);
-	list_push_back(&i->uploads, &u->node);
+	list_init(&u->node);
+	rest(u);
 	i->upload_count++;
 	return u;
 }
@@ -172,12 +200,14 @@ void image_upload_hold(struct image_upload *u, void (*drain)(void *ctx), void *c
 	if (drain)
 		loop_timer_stop(u->images->loop, &u->idle);
 	else
-		loop_timer_set(u->images->loop, &u->idle, IDLE_NS);
+		rest(u);
 }
 
 size_t image_upload_write(struct image_upload *u, const void *data, size_t len)
 {
 	u->size += len;
+	if (!u->on_drain) /* whole pieces, by the ECR API */
+		rest(u);
 	return store_file_write(u->file, data, len);
 }
 

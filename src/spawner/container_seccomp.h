@@ -88,7 +88,7 @@ static const char container_seccomp[] =
     "131072,\"op\":\"SCMP_CMP_EQ\"}]},"
     "{\"names\":[\"personality\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":"
     "4294967295,\"op\":\"SCMP_CMP_EQ\"}]},"
-    /* Local, IPv4, IPv6, netlink; no vsock, alg, packet families beyond what NET_RAW needs. */
+    /* Local, IPv4, IPv6, netlink; no vsock, no alg, nor packet sockets, NET_RAW or not. */
     "{\"names\":[\"socket\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":1,"
     "\"op\":\"SCMP_CMP_EQ\"}]},"
     "{\"names\":[\"socket\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":2,"

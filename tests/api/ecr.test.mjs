@@ -187,6 +187,26 @@ describe('blobs', () => {
 		return v2(`${begin.headers.get('location').slice('/v2/'.length)}?digest=${digest}`, { method: 'PUT', body: data });
 	};
 
+	test('that are only begun keep nobody out: those that rest give way', async () => {
+		const { repositoryName } = await repository();
+		const begin = () => v2(`${repositoryName}/blobs/uploads/`, { method: 'POST' });
+		const path = (answer) => answer.headers.get('location').slice('/v2/'.length);
+		const first = path(await begin());
+		let answer, second;
+		for (let n = 0; (answer = await begin()).status === 202 && n < 300; n++) second ??= path(answer);
+		const full = answer.status === 429; // or the machine stood still, and some gave way already
+		const end = Date.now() + 60_000;
+		while ((answer = await begin()).status === 429 && Date.now() < end) {
+			// Who goes on with his upload keeps it.
+			if (full) assert.equal((await v2(second, { method: 'PATCH', body: 'x' })).status, 202);
+			await new Promise((resolve) => setTimeout(resolve, 500));
+		}
+		assert.equal(answer.status, 202);
+		assert.equal((await v2(first)).status, 404);
+		if (full) assert.equal((await v2(second)).status, 204);
+		await server.restart();
+	});
+
 	test('come whole, in chunks, or from another repository', async () => {
 		const { repositoryName } = await repository();
 		const data = randomBytes(300_000), digest = sha256(data);

@@ -2,18 +2,42 @@
 // happened is told as ECS tells it, siblings go on, and in the end nothing is left.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { Rig, makeImage, startRegistry } from './rig.mjs';
+import { Rig, ecs, makeImage, startRegistry } from './rig.mjs';
 
 const command = process.env.MAYFLY ?? fileURLToPath(new URL('../../build/mayfly', import.meta.url));
+// crun, but for the verbs that a test has named: then it is killed at once.
+const runtime = mkdtempSync(join(tmpdir(), 'mayfly-runtime-'));
+writeFileSync(join(runtime, 'crun'), `#!/bin/sh
+for a; do
+	case $a in
+	create | start | delete | kill)
+		[ ! -e /data/kill-$a ] || kill -9 $$
+		break ;;
+	esac
+done
+exec /usr/bin/crun "$@"
+`, { mode: 0o755 });
+
 let rig;
-before(async () => (rig = await Rig.start()));
-after(() => rig?.stop());
+before(async () => (rig = await Rig.start({ args: ['--container-runtime', `crun=${join(runtime, 'crun')}`] })));
+after(async () => {
+	await rig?.stop();
+	rmSync(runtime, { recursive: true });
+});
+
+// Whatever a test left.
+afterEach(async () => {
+	const { taskArns } = await rig.ecs.send(new ecs.ListTasksCommand({}));
+	await Promise.all(taskArns.map((arn) => rig.halt(arn)));
+	await rig.clean();
+});
 
 const disk = (dir) => Number(execFileSync('du', ['-s', '-B1', join(rig.server.data, dir)], { encoding: 'utf8' }).split('\t')[0]);
 
@@ -106,4 +130,139 @@ test('an image stays as long as a task runs of it, though its name is gone and c
 	await mayfly('pull', registry.name('other'));
 	await mayfly('rmi', registry.name('other'));
 	await rig.until('the end of the image', () => !layers().includes(used));
+});
+
+const read = (path) => {
+	try {
+		return readFileSync(path, 'latin1');
+	} catch {
+		return '';
+	}
+};
+const pids = () => readdirSync('/proc').filter((p) => /^\d+$/.test(p));
+// What the kernel and the disk hold for tasks of this server.
+function holdings() {
+	const { data } = rig.server, groups = [];
+	const group = readdirSync('/sys/fs/cgroup').flatMap((t) => [join('/sys/fs/cgroup', t)]).concat('/sys/fs/cgroup')
+		.flatMap((t) => { try { return readdirSync(t).filter((n) => n === rig.groups).map((n) => join(t, n)); } catch { return []; } });
+	for (const g of group) groups.push(...readdirSync(g, { withFileTypes: true }).filter((d) => d.isDirectory()).map((d) => join(g, d.name)));
+	return {
+		groups: groups.toSorted(),
+		processes: pids().filter((p) => read(`/proc/${p}/cgroup`).includes(`/${rig.groups}/`) && !/\) [ZX] /.test(read(`/proc/${p}/stat`))).length,
+		mounts: read(`/proc/${rig.spawnerPid}/mountinfo`).split('\n').length,
+		disks: read('/proc/mounts').split('\n').filter((l) => l.includes(data)).length +
+			readdirSync('/sys/block').filter((d) => read(`/sys/block/${d}/loop/backing_file`).includes(`${data}/tasks`)).length,
+		links: readdirSync('/sys/class/net').toSorted(),
+		rules: execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }),
+		addresses: readdirSync(join(data, 'net')).filter((n) => /^[0-9.]+$/.test(n)),
+		sandboxes: readdirSync(join(data, 'tasks')),
+		descriptors: readdirSync(`/proc/${rig.spawnerPid}/fd`).length,
+	};
+}
+const conmonOf = (id) => Number(pids().find((p) => read(`/proc/${p}/comm`).trim() === 'conmon' &&
+	read(`/proc/${p}/cmdline`).replaceAll('\0', ' ').includes(` -c ${id} `)));
+
+test('conmon is killed: its container goes, the task ends and says so, others go on', async () => {
+	const sibling = await rig.run([{ sh: 'sleep 600' }]);
+	await rig.status(sibling, 'RUNNING');
+	const arn = await rig.run([{ sh: 'sleep 600' }, { sh: 'trap "exit 7" TERM; while :; do sleep 0.1; done' }]);
+	const { containers: [first] } = await rig.status(arn, 'RUNNING');
+	process.kill(conmonOf(first.runtimeId), 'SIGKILL');
+	const task = await rig.status(arn, 'STOPPED');
+	assert.equal(task.stopCode, 'EssentialContainerExited');
+	assert.equal(task.stoppedReason, 'Essential container in task exited');
+	const [lost, other] = task.containers;
+	assert.equal(lost.exitCode, 137); // it was killed with it
+	assert.equal(other.exitCode, 7);
+	assert.equal((await rig.get(sibling)).lastStatus, 'RUNNING');
+});
+
+test('the runtime is killed at each of its verbs: the task ends as documented, others go on', async () => {
+	const sibling = await rig.run([{ sh: 'sleep 600' }]);
+	await rig.status(sibling, 'RUNNING');
+	for (const [verb, code, reason, exitCode] of [
+		['create', 'TaskFailedToStart', /^CannotCreateContainerError: ./, undefined],
+		['start', 'EssentialContainerExited', /^Essential container in task exited$/, 5],
+		['delete', 'EssentialContainerExited', /^Essential container in task exited$/, 5],
+		['kill', 'UserInitiated', /^enough$/, 137],
+	]) {
+		const flag = join(rig.server.data, `kill-${verb}`);
+		writeFileSync(flag, '');
+		const arn = await rig.run([{ sh: verb === 'kill' ? 'sleep 600' : 'exit 5' }, { sh: 'sleep 600' }]);
+		if (verb === 'kill') {
+			await rig.status(arn, 'RUNNING');
+			await rig.halt(arn, 'enough');
+		}
+		const task = await rig.status(arn, 'STOPPED');
+		assert.deepEqual([verb, task.stopCode, task.containers[0].exitCode], [verb, code, exitCode]);
+		assert.match(task.stoppedReason, reason);
+		rmSync(flag);
+		assert.equal((await rig.get(sibling)).lastStatus, 'RUNNING');
+	}
+});
+
+test('a restart policy makes the container again, once it has run for its period', async () => {
+	const restartPolicy = { enabled: true, ignoredExitCodes: [3], restartAttemptPeriod: 60 };
+	const early = await rig.finished([{ sh: 'exit 1', restartPolicy }]);
+	assert.deepEqual([early.stopCode, early.containers[0].exitCode], ['EssentialContainerExited', 1]);
+	const arn = await rig.run([{ sh: 'echo begin; until [ -e /tmp/go ]; do sleep 0.05; done; exit $(cat /tmp/go)', restartPolicy }]);
+	const id = async () => (await rig.get(arn)).containers[0].runtimeId;
+	const end = async (code) => {
+		const tasks = join(rig.server.data, 'tasks'), container = await id();
+		// It has been running for two minutes, as the new core finds.
+		execFileSync('python3', ['-c', `import os, struct, sys, time
+[name] = [n for n in os.listxattr(sys.argv[1]) if n.endswith("started")]
+os.setxattr(sys.argv[1], name, struct.pack("q", int(time.time() * 1000) - 120000))`,
+		join(tasks, readdirSync(tasks).find((n) => n.startsWith(container.slice(0, 20))), container)]);
+		await rig.killCore();
+		await rig.status(arn, 'RUNNING');
+		execFileSync(command, ['exec', arn.split('/').at(-1), 'sh', '-c', `echo ${code} > /tmp/new; mv /tmp/new /tmp/go`],
+			{ env: { ...rig.server.environment(), AWS_ENDPOINT_URL: rig.server.url } });
+	};
+	await rig.status(arn, 'RUNNING');
+	const before = await id();
+	await end(1);
+	await rig.until('another container', async () => {
+		const [c] = (await rig.get(arn)).containers;
+		return c.runtimeId !== before && c.lastStatus === 'RUNNING';
+	});
+	await rig.until('its line', async () => (await rig.lines(arn)).length === 2);
+	await end(3); // ignored
+	const task = await rig.status(arn, 'STOPPED');
+	assert.equal(task.containers[0].exitCode, 3);
+	assert.deepEqual(await rig.lines(arn), ['begin', 'begin']);
+});
+
+test('whatever happened to tasks, nothing of them is left', async () => {
+	const one = await rig.run([{ sh: 'sleep 600', portMappings: [{ containerPort: 80, hostPort: 18084 }] }]);
+	const { containers: [c] } = await rig.status(one, 'RUNNING');
+	rig.held(c.runtimeId); // finds out what the group is called
+	await rig.halt(one);
+	await rig.status(one, 'STOPPED');
+	await rig.clean();
+	const before = holdings();
+	assert.deepEqual([before.processes, before.addresses, before.sandboxes], [0, [], []]);
+
+	const sleeps = { sh: 'sleep 600' }, volume = { volumes: [{ name: 'v' }] };
+	const tasks = await Promise.all([
+		rig.run([{ ...sleeps, portMappings: [{ containerPort: 80 }, { containerPort: 53, protocol: 'udp' }] }, sleeps]),
+		rig.run([sleeps, sleeps], { networkMode: 'awsvpc' }),
+		rig.run([{ ...sleeps, mountPoints: [{ sourceVolume: 'v', containerPath: '/v' }],
+			linuxParameters: { tmpfs: [{ containerPath: '/t', size: 1 }], initProcessEnabled: true } }], { ...volume, networkMode: 'none' }),
+		rig.run([sleeps], { networkMode: 'host', pidMode: 'task' }),
+		rig.run([{ sh: 'exit 1' }]),
+		rig.run([{ command: ['/none'] }]),
+		rig.run([{ sh: 'exec tail -c 100m /dev/zero', memory: 16, memoryReservation: undefined }]),
+		rig.run([sleeps]),
+	]);
+	const last = await rig.status(tasks.at(-1), 'RUNNING');
+	process.kill(conmonOf(last.containers[0].runtimeId), 'SIGKILL');
+	for (const arn of tasks.slice(0, 4)) await rig.status(arn, 'RUNNING');
+	assert.ok(holdings().groups.length > before.groups.length);
+	await rig.killCore();
+	await Promise.all(tasks.slice(0, 4).map((arn) => rig.halt(arn)));
+	await Promise.all(tasks.map((arn) => rig.status(arn, 'STOPPED')));
+	let now;
+	await rig.until('as little as before', () => JSON.stringify(now = holdings()) === JSON.stringify(before)).catch(() => {});
+	assert.deepEqual(now, before);
 });

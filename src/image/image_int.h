@@ -151,7 +151,8 @@ struct layer {
 	struct job job;
 	int pipe; /* write end; the thread's */
 	bool fetched, unpacked;
-	bool spoiled; /* the blob in the store was not what its name says, and is gone */
+	bool little_room; /* on the disk: less than a layer may have */
+	bool spoiled;     /* the blob in the store was not what its name says, and is gone */
 	int fetch_result, unpack_result;
 	struct pull_failure failure;
 	char unpack_why[256];

@@ -213,7 +213,7 @@ static void judge(struct layer *l, struct pull_failure *ret)
 		*ret = l->failure;
 		return;
 	}
-	if (l->unpack_result == -ENOSPC)
+	if (l->unpack_result == -ENOSPC || (l->unpack_result == -EFBIG && l->little_room))
 		pull_failure_set(ret, PULL_ERROR,
 		    "failed to register layer %s: no space left on device", l->blob.digest);
 	else
@@ -305,6 +305,7 @@ static uint64_t limit_of(const struct images *i)
 static void start(struct layer *l)
 {
 	struct images *i = l->images;
+	uint64_t limit;
 	int ends[2];
 
 	i->layers_running++;
@@ -324,7 +325,9 @@ static void start(struct layer *l)
 		l->fetched = true;
 		l->fetch_result = disk_failure(l, -EAGAIN);
 	}
-	spawn_layer_unpack(i->spawn, l->diff_id, ends[0], limit_of(i), on_unpacked, l);
+	limit = limit_of(i);
+	l->little_room = limit < LAYER_LIMIT;
+	spawn_layer_unpack(i->spawn, l->diff_id, ends[0], limit, on_unpacked, l);
 }
 
 void layer_want(struct images *i, struct layer_waiter *w, const uint8_t diff_id[WIRE_HASH_SIZE],

@@ -29,8 +29,8 @@ struct task {
 	uint64_t limit_bytes;
 	const uint8_t *hash;
 	const struct wire_msg *msg;
-	int fd;     /* what came with msg */
-	int output; /* JOB_SPLIT: where the members go */
+	int fd;             /* what came with msg */
+	int output, reader; /* JOB_SPLIT: where the members go, and who reads them: core */
 };
 
 _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
@@ -58,6 +58,7 @@ _noreturn_ static void run(struct spawner *s, const struct task *t, int out)
 	case JOB_LAYER_DELETE: outcome.result = tree_delete(s->layers, t->hash); break;
 	case JOB_LAYERS_SYNC: layers_sync(s->layers); break;
 	case JOB_SPLIT:
+		close(t->reader); /* core's end must be the only one: the writer sees it close */
 		unpack_split(t->fd, t->output, s->exe_unpack, t->limit_bytes, &outcome);
 		break;
 	case JOB_NETWORK:
@@ -131,13 +132,14 @@ static void answer(
 }
 
 static bool start_request(
-    struct spawner *s, const struct wire_msg *m, enum job_kind kind, int fd, int output)
+    struct spawner *s, const struct wire_msg *m, enum job_kind kind, int fd, const int ends[2])
 {
 	struct task t = {.kind = kind,
 	    .limit_bytes = m->limit_bytes,
 	    .hash = m->hash,
 	    .fd = fd,
-	    .output = output};
+	    .output = ends ? ends[1] : -1,
+	    .reader = ends ? ends[0] : -1};
 	struct wire_outcome failed = {.result = -EAGAIN, .text = "The host is out of processes."};
 	struct job *j = start(s, &t);
 
@@ -150,17 +152,17 @@ static bool start_request(
 
 void job_unpack(struct spawner *s, const struct wire_msg *m)
 {
-	start_request(s, m, JOB_UNPACK, -1, -1);
+	start_request(s, m, JOB_UNPACK, -1, NULL);
 }
 
 void job_delete(struct spawner *s, const struct wire_msg *m)
 {
-	start_request(s, m, JOB_DELETE, -1, -1);
+	start_request(s, m, JOB_DELETE, -1, NULL);
 }
 
 void job_layer(struct spawner *s, const struct wire_msg *m, int fd)
 {
-	start_request(s, m, m->kind == WIRE_LAYER_UNPACK ? JOB_LAYER : JOB_LAYER_DELETE, fd, -1);
+	start_request(s, m, m->kind == WIRE_LAYER_UNPACK ? JOB_LAYER : JOB_LAYER_DELETE, fd, NULL);
 }
 
 /* Core gets the other end of the pipe at once: it reads while the child writes. */
@@ -174,7 +176,7 @@ void job_split(struct spawner *s, const struct wire_msg *m, int fd)
 		answer(s, JOB_SPLIT, m->serial, &failed);
 		return;
 	}
-	if (start_request(s, m, JOB_SPLIT, fd, ends[1]))
+	if (start_request(s, m, JOB_SPLIT, fd, ends))
 		core_tell(s, &opened, &ends[0], 1);
 	close(ends[0]);
 	close(ends[1]);

@@ -1,10 +1,13 @@
 """A full disk: documented errors, the rest goes on, and after freeing space all works again."""
 import contextlib
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -17,6 +20,16 @@ ERRORS = (botocore.exceptions.ClientError, )
 KNOWN = ("ServiceException", "CodeStorageExceededException", "InternalFailure",
          "ServiceUnavailableException", "ServiceUnavailable", "EC2ThrottledException",
          "ResourceNotReadyException", "InternalServerError")
+
+
+def tar_of(files):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
 
 
 class Disk(fault.unittest.TestCase):
@@ -157,6 +170,50 @@ def handler(event, context):
             s.wait_for(back, "core to come back", 15)
             s.create("more", {"index.py": "def handler(e, c): return e\n"})
             self.assertEqual(s.invoke("more", 3).value, 3)
+
+    def test_images(self):
+        """An image that there is no room for is refused in words, harms no other, and comes when there is room."""
+        with self.small(256, "ext4") as s, tempfile.TemporaryDirectory() as directory:
+            def mayfly(*words):
+                env = {"PATH": os.environ["PATH"], "AWS_ENDPOINT_URL": s.url, "AWS_DEFAULT_REGION": "us-east-1",
+                       "AWS_ACCESS_KEY_ID": s.keys["aws_access_key_id"], "AWS_SECRET_ACCESS_KEY": s.keys["aws_secret_access_key"]}
+                return subprocess.run([fault.lab.BUILD / "mayfly", *words], env=env, capture_output=True, text=True, check=False)
+
+            def archive(name, size):
+                path = f"{directory}/{name}.tar"
+                layer = tar_of({"file": os.urandom(size)})
+                config = json.dumps({"architecture": "arm64" if os.uname().machine == "aarch64" else "amd64", "os": "linux",
+                                     "rootfs": {"type": "layers", "diff_ids": [
+                                         "sha256:" + hashlib.sha256(layer).hexdigest()]}}).encode()
+                with open(path, "wb") as f:
+                    f.write(tar_of({"c.json": config, "l.tar": layer, "manifest.json": json.dumps(
+                        [{"Config": "c.json", "RepoTags": [f"example/{name}:1"], "Layers": ["l.tar"]}]).encode()}))
+                return path
+
+            def there():
+                return sorted(n for n in os.listdir(s.dir / "layers") if n[0] != "u")  # but marks
+
+            small, large = archive("small", 1 << 20), archive("large", 24 << 20)
+            loaded = mayfly("image", "load", small)
+            self.assertEqual(loaded.returncode, 0, loaded.stderr)
+            images, layers = mayfly("images", "--json").stdout, there()
+            self.assertEqual(len(layers), 1)
+            for leave, words in ((100, "no space left on device"), (10, "(?i)no space left")):
+                # For the archive's blobs and not for its layer, which leaves 64 MiB to others; for neither.
+                filler = self.fill(s, leave << 20)
+                core = s.core_pid()
+                refused = mayfly("image", "load", large)
+                print(f"  {leave} MiB: {refused.stderr.strip()}")
+                self.assertEqual(refused.returncode, 1)
+                self.assertRegex(refused.stderr, words)
+                self.assertEqual(mayfly("images", "--json").stdout, images)
+                s.wait_for(lambda: there() == layers, "what was unpacked to go")
+                self.assertLess(s.health(), 1)
+                self.assertEqual(s.core_pid(), core)
+                os.unlink(filler)
+            loaded = mayfly("image", "load", large)
+            self.assertEqual(loaded.returncode, 0, loaded.stderr)
+            self.assertEqual(len(there()), 2)
 
 
 if __name__ == "__main__":

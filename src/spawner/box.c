@@ -306,8 +306,7 @@ void box_name_root(struct spawner *s, const struct wire_msg *m)
 {
 	struct box *b = &s->boxes[m->slot];
 
-	memcpy(
-	    s->contents[m->slot].root[b->root_count], m->layers, m->layer_count * WIRE_HASH_SIZE);
+	memcpy(s->roots[m->slot].layers[b->root_count], m->layers, m->layer_count * WIRE_HASH_SIZE);
 	b->root_count += m->layer_count;
 }
 
@@ -315,7 +314,7 @@ static int assign_image(struct spawner *s, uint32_t slot, int disk)
 {
 	const struct box *b = &s->boxes[slot];
 	_cleanup_close_ int image = image_mount(
-	    s->layers, (const uint8_t(*)[WIRE_HASH_SIZE])s->contents[slot].root, b->root_count);
+	    s->layers, (const uint8_t(*)[WIRE_HASH_SIZE])s->roots[slot].layers, b->root_count);
 	int r;
 
 	if (image < 0)
@@ -330,15 +329,14 @@ static int assign_image(struct spawner *s, uint32_t slot, int disk)
 static int assign(struct spawner *s, uint32_t slot, int disk)
 {
 	struct box *b = &s->boxes[slot];
-	struct box_contents *c = &s->contents[slot];
-	_cleanup_close_ int code = tree_mount(s->code, c->code), layers = -1;
+	_cleanup_close_ int code = tree_mount(s->code, b->code), layers = -1;
 
 	if (code < 0)
 		return code;
 	if (b->layer_count == 1)
-		layers = tree_mount(s->code, c->layers[0]);
+		layers = tree_mount(s->code, b->layers[0]);
 	else if (b->layer_count > 1)
-		layers = tree_mount_layers(c->layers, b->layer_count);
+		layers = tree_mount_layers(b->layers, b->layer_count);
 	if (b->layer_count && layers < 0)
 		return layers;
 	return attach(s, b, code, layers, disk);
@@ -359,7 +357,6 @@ void box_on_disk(struct spawner *s, uint32_t slot, int mount, int result)
 void box_assign(struct spawner *s, const struct wire_msg *m)
 {
 	struct box *b = &s->boxes[m->slot];
-	struct box_contents *c = &s->contents[m->slot];
 	int r =
 	    s->cgroups.ops->limit(&s->cgroups, m->slot, (uint64_t)m->memory_mb << 20, BOX_PIDS_MAX);
 
@@ -371,8 +368,8 @@ void box_assign(struct spawner *s, const struct wire_msg *m)
 	b->memory_mb = m->memory_mb;
 	b->tmp_mb = m->tmp_mb;
 	b->layer_count = m->layer_count;
-	memcpy(c->code, m->hash, sizeof(c->code));
-	memcpy(c->layers, m->layers, sizeof(c->layers));
+	memcpy(b->code, m->hash, sizeof(b->code));
+	memcpy(b->layers, m->layers, sizeof(b->layers));
 	list_push_back(&s->disk_queue, &b->waiting);
 	disks_pump(s);
 }

@@ -39,15 +39,15 @@ struct box {
 	struct list lingering; /* in spawner.lingering: only its cgroup is left */
 	uint32_t seat;         /* of its address, with --egress; 0: none */
 	uint32_t memory_mb, tmp_mb, layer_count;
+	uint8_t code[WIRE_HASH_SIZE];
+	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
 	uint32_t root_count; /* 0: the template stays its root */
 };
 
-/* What goes into a box. Apart, because it is large: memory that was never written is not there, and
- * whatever is there has its page tables copied whenever we fork. */
-struct box_contents {
-	uint8_t code[WIRE_HASH_SIZE];
-	uint8_t layers[WIRE_LAYERS_MAX][WIRE_HASH_SIZE];
-	uint8_t root[WIRE_ROOT_LAYERS_MAX][WIRE_HASH_SIZE];
+/* The image that becomes a box's root. Apart, because it is large and rare: memory that was never
+ * written is not there, and whatever is there has its page tables copied whenever we fork. */
+struct box_root {
+	uint8_t layers[WIRE_ROOT_LAYERS_MAX][WIRE_HASH_SIZE];
 };
 
 enum job_kind {
@@ -104,7 +104,7 @@ struct spawner {
 	struct gate gate;
 	struct core core;
 	struct box boxes[WIRE_BOXES_MAX];
-	struct box_contents contents[WIRE_BOXES_MAX];
+	struct box_root roots[WIRE_BOXES_MAX];
 	struct list lingering, disk_queue;
 
 	struct job jobs[JOBS_MAX];

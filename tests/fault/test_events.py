@@ -86,12 +86,27 @@ class Events(fault.unittest.TestCase):
             for t in senders:
                 t.join()
             sent = time.monotonic() - began
-            s.wait_for(lambda: s.status()["events"] == 0 and self.rest(s), "the events to end", 60)
-            heard = {name: self.heard(s, name) for name in ("done", "dead")}
+            heard = self.wait(s, accepted)
             self.account(accepted, heard)
             print(f"  {len(accepted)} of {EVENTS} accepted in {sent:.1f} s, {kills['core']} cores "
                   f"and {kills['box']} boxes killed; {len(heard['done'])} done, "
                   f"{len(heard['dead'])} dead; all in {time.monotonic() - began:.1f} s")
+
+    def wait(self, s, accepted):
+        """Until every event has ended and nothing goes on. One that was put off more than once, as
+        nobody could take it, waits for longer than a moment of rest: lost is only what has not come
+        after a minute of it."""
+        end = time.monotonic() + 60
+        while True:
+            s.wait_for(lambda: s.status()["events"] == 0 and self.rest(s), "the events to end", 120)
+            heard = {name: self.heard(s, name) for name in ("done", "dead")}
+            if not self.missing(accepted, heard) or time.monotonic() > end:
+                return heard
+            time.sleep(1)
+
+    @staticmethod
+    def missing(accepted, heard):
+        return [n for n in accepted if n not in heard["done"] and n not in heard["dead"]]
 
     def rest(self, s):
         """Those put off are on disk only: nothing may begin for longer than they wait."""
@@ -114,7 +129,7 @@ class Events(fault.unittest.TestCase):
 
     def account(self, accepted, heard):
         done, dead = heard["done"], heard["dead"]
-        missing = [n for n in accepted if n not in done and n not in dead]
+        missing = self.missing(accepted, heard)
         self.assertEqual(missing, [], f"{len(missing)} of {len(accepted)} were lost")
         self.assertEqual(sorted(set(done) & set(dead)), [], "both done and dead")
         for found in (done, dead):

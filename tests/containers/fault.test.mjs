@@ -29,7 +29,7 @@ let rig;
 before(async () => (rig = await Rig.start({ args: ['--container-runtime', `crun=${join(runtime, 'crun')}`] })));
 after(async () => {
 	await rig?.stop();
-	rmSync(runtime, { recursive: true });
+	rmSync(runtime, { recursive: true, force: true });
 });
 
 // Whatever a test left.

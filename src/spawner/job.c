@@ -275,8 +275,8 @@ static void synced(struct spawner *s)
 void job_network(struct spawner *s)
 {
 	s->restored_ns = now_ns();
-	s->restore_at_ns = 0;
 	s->restoring = start(s, &(struct task){.kind = JOB_NETWORK}) != NULL;
+	s->restore_at_ns = s->restoring ? 0 : s->restored_ns + RESTORE_NS; /* no child to be had */
 }
 
 static void restored(struct spawner *s, const struct wire_outcome *o)

@@ -33,7 +33,6 @@
 #include "spawner/spawner_int.h"
 
 #define STOP_NS 5500000000 /* core has 5 s to drain */
-#define RESTORE_NS 1000000000
 #define SWEEP_MS 5
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_US 40000

@@ -24,9 +24,10 @@
 	47 /* WIRE_REQUESTS_MAX, WIRE_CONTAINER_REQUESTS_MAX, DISK_JOBS_MAX, one that stays, one \
 	    * that syncs, one for the network */
 #define DISK_JOBS_MAX 4
-#define POOL_MAX 4      /* ready /tmp disks of the smallest size */
-#define ASKED_MAX 16    /* such disks on their way */
-#define TASK_POOL_MAX 4 /* ready disks for tasks */
+#define POOL_MAX 4            /* ready /tmp disks of the smallest size */
+#define ASKED_MAX 16          /* such disks on their way */
+#define TASK_POOL_MAX 4       /* ready disks for tasks */
+#define RESTORE_NS 1000000000 /* between two looks after the network of containers */
 
 /* What an event is about: the upper half of epoll's data; the lower half is an index. */
 enum event_source { EV_SIGNAL, EV_CORE, EV_CORE_EXIT, EV_BOX, EV_BOX_EXIT, EV_JOB, EV_RULES };

@@ -87,18 +87,21 @@ test('rules that somebody flushes come back without a container being made', asy
 	await rig.until('its page', answers);
 	const [, table] = /^table inet (mayfly-[0-9a-f]+-[0-9a-f]+)$/m.exec(nft('list', 'tables'));
 	const rules = () => { try { return nft('list', 'table', 'inet', table); } catch { return ''; } };
-	const before = rules();
-	assert.match(before, /127\.0\.0\.0\/8/);
+	// What keeps containers from the host's loopback, and its port. The order of a set's elements is
+	// the kernel's, and what others left may just be going.
+	const whole = () => /127\.0\.0\.0\/8/.test(rules()) && /\b18083\b/.test(rules());
+	const back = (what) => rig.until(what, whole).catch((e) => { throw new Error(`${e.message}\n${rules()}`); });
+	assert.ok(whole(), rules());
 	for (const flush of [['flush', 'ruleset'], ['flush', 'table', 'inet', table], ['delete', 'table', 'inet', table], ['flush', 'ruleset']]) {
 		nft(...flush);
-		await rig.until(`the rules after ${flush.join(' ')}`, () => rules() === before);
+		await back(`the rules after ${flush.join(' ')}`);
 		await rig.until('its page', answers);
 	}
 	await rig.server.halt('SIGKILL');
 	nft('flush', 'ruleset');
 	await rig.server.start();
 	rig.connect();
-	await rig.until('the rules after a start', () => rules() === before);
+	await back('the rules after a start');
 	await rig.until('its page', answers);
 	await rig.halt(arn);
 	await rig.status(arn, 'STOPPED');

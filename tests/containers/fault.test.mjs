@@ -78,35 +78,6 @@ test('a port that is taken is named, whoever has it', async (t) => {
 	await rig.status(holder, 'STOPPED');
 });
 
-test('rules that somebody flushes come back without a container being made', async () => {
-	const nft = (...args) => execFileSync('nft', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-	const arn = await rig.run([{ sh: 'mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www',
-		portMappings: [{ containerPort: 80, hostPort: 18083 }] }]);
-	await rig.status(arn, 'RUNNING');
-	const answers = () => fetch('http://127.0.0.1:18083/', { signal: AbortSignal.timeout(2000) }).then((r) => r.status === 200, () => false);
-	await rig.until('its page', answers);
-	const [, table] = /^table inet (mayfly-[0-9a-f]+-[0-9a-f]+)$/m.exec(nft('list', 'tables'));
-	const rules = () => { try { return nft('list', 'table', 'inet', table); } catch { return ''; } };
-	// What keeps containers from the host's loopback, and its port. The order of a set's elements is
-	// the kernel's, and what others left may just be going.
-	const whole = () => /127\.0\.0\.0\/8/.test(rules()) && /\b18083\b/.test(rules());
-	const back = (what) => rig.until(what, whole).catch((e) => { throw new Error(`${e.message}\n${rules()}`); });
-	assert.ok(whole(), rules());
-	for (const flush of [['flush', 'ruleset'], ['flush', 'table', 'inet', table], ['delete', 'table', 'inet', table], ['flush', 'ruleset']]) {
-		nft(...flush);
-		await back(`the rules after ${flush.join(' ')}`);
-		await rig.until('its page', answers);
-	}
-	await rig.server.halt('SIGKILL');
-	nft('flush', 'ruleset');
-	await rig.server.start();
-	rig.connect();
-	await back('the rules after a start');
-	await rig.until('its page', answers);
-	await rig.halt(arn);
-	await rig.status(arn, 'STOPPED');
-});
-
 test('an image stays as long as a task runs of it, though its name is gone and core was killed', async (t) => {
 	const sets = ['used', 'other'].map((name) => [name, makeImage({ files: { [`etc/${name}`]: `${name}\n` } })]);
 	const registry = await startRegistry(Object.fromEntries(sets));

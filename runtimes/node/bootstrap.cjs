@@ -2,7 +2,7 @@
 //
 // The loop is: blocking read, await handler, write. While a promise is pending the event loop runs
 // as in any Node.js program; between events the process sleeps in read(2), and may be frozen there.
-// CommonJS, as the loader of ES modules takes a fifth of the time until the first event.
+// CommonJS, as the loader of ES modules took 5 of 32 ms until the first event could come.
 const Module = require('node:module');
 const { format } = require('node:util');
 const channel = require('./channel.cjs');

@@ -470,27 +470,63 @@ CURLcode exchange_run(struct exchange *x, const char *url)
 
 /* ---- what went wrong, in words ---- */
 
-static int say(struct pull_failure *f, const struct exchange *x, CURLcode r, const char *what)
+static bool say_failed(
+    struct pull_failure *f, const struct exchange *x, CURLcode r, const char *what)
 {
+	const char *code = x->remote->push ? PUSH_ERROR : PULL_ERROR;
 	const char *host = strstr(x->remote->base, "://") + 3;
 
+	if (x->error == -EMSGSIZE || x->error == -EFBIG)
+		pull_failure_set(f, code, "%s sent more of %s than it may", host, what);
+	else if (x->error == -ELOOP || x->error == -EPROTO)
+		pull_failure_set(f, code,
+		    "%s does not say where to go for %s, or sends us in circles, or from TLS to "
+		    "plain text",
+		    host, what);
+	else if (x->error && x->body)
+		pull_failure_set(
+		    f, code, "reading %s from the store: %s", what, strerror(-x->error));
+	else if (r == CURLE_COULDNT_CONNECT)
+		pull_failure_set(f, code,
+		    "nobody answers at %s: does the registry run, and is the name right?", host);
+	else if (r == CURLE_COULDNT_RESOLVE_HOST)
+		pull_failure_set(f, code, "there is no host %s: is the name right?", host);
+	else if (r != CURLE_OK)
+		pull_failure_set(f, code, "%s: %s (%s)", host, curl_easy_strerror(r), what);
+	else
+		return false;
+	return true;
+}
+
+int exchange_say(struct pull_failure *f, const struct exchange *x, CURLcode r, const char *what,
+    void (*say_status)(struct pull_failure *f, const struct exchange *x, const char *what))
+{
+	const struct remote *to = x->remote;
+	const char *host = strstr(to->base, "://") + 3;
+
 	if (exchange_cancelled(x)) {
-		pull_failure_set(f, PULL_ERROR, "the pull was given up");
+		pull_failure_set(f, to->push ? PUSH_ERROR : PULL_ERROR, "the %s was given up",
+		    to->push ? "push" : "pull");
 		return -ECANCELED;
 	}
 	if (x->stalled) {
-		pull_failure_set(f, PULL_ERROR, "%s sent nothing for %" PRId64 " s (%s)", host,
-		    x->remote->stall_ns / SECOND_NS, what);
+		pull_failure_set(f, to->push ? PUSH_ERROR : PULL_ERROR,
+		    to->push ? "%s does not go on: nothing was sent or taken for %" PRId64
+			       " s and more (%s)"
+			     : "%s sent nothing for %" PRId64 " s (%s)",
+		    host, to->stall_ns / SECOND_NS, what);
 		return -ETIMEDOUT;
 	}
-	if (x->error == -EMSGSIZE || x->error == -EFBIG)
-		pull_failure_set(f, PULL_ERROR, "%s sent more of %s than it may", host, what);
-	else if (x->error == -ELOOP)
-		pull_failure_set(f, PULL_ERROR,
-		    "%s sends us in circles, or from TLS to plain text (%s)", host, what);
-	else if (r != CURLE_OK)
-		pull_failure_set(f, PULL_ERROR, "%s: %s (%s)", host, curl_easy_strerror(r), what);
-	else if (x->status == 401 || x->status == 403)
+	if (!say_failed(f, x, r, what))
+		say_status(f, x, what);
+	return x->error ? x->error : -EIO;
+}
+
+static void say_status(struct pull_failure *f, const struct exchange *x, const char *what)
+{
+	const char *host = strstr(x->remote->base, "://") + 3;
+
+	if (x->status == 401 || x->status == 403)
 		pull_failure_set(f, PULL_AUTH_ERROR,
 		    "pull access denied for %s at %s, or it does not exist: check the credentials",
 		    x->remote->repository, host);
@@ -499,7 +535,6 @@ static int say(struct pull_failure *f, const struct exchange *x, CURLcode r, con
 		    f, PULL_ERROR, "%s/%s: %s not found", host, x->remote->repository, what);
 	else
 		pull_failure_set(f, PULL_ERROR, "%s answered %ld for %s", host, x->status, what);
-	return x->error ? x->error : -EIO;
 }
 
 /* ---- manifests and blobs ---- */
@@ -521,7 +556,7 @@ int remote_manifest(struct remote *r, const char *reference, const bool *cancel,
 	if (x.curl)
 		c = exchange_run(&x, url);
 	if (c != CURLE_OK || x.status != 200)
-		result = say(f, &x, c, what);
+		result = exchange_say(f, &x, c, what, say_status);
 	/* Nothing but a wrong login is about more than this manifest. */
 	if (result < 0 && x.status && strcmp(f->code, PULL_AUTH_ERROR) != 0)
 		snprintf(f->code, sizeof(f->code), PULL_MANIFEST_ERROR);
@@ -577,7 +612,7 @@ int remote_blob(struct remote *r, const struct descriptor *d, const bool *cancel
 		    strstr(r->base, "://") + 3, d->digest, x.left);
 		result = -EPROTO;
 	} else if (c != CURLE_OK || (x.status != 200 && x.status != 206)) {
-		result = say(f, &x, c, d->digest);
+		result = exchange_say(f, &x, c, d->digest, say_status);
 	}
 	curl_easy_cleanup(x.curl);
 	return result;

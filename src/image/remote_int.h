@@ -55,5 +55,9 @@ CURLcode exchange_run(struct exchange *x, const char *url);
 int exchange_follow(const struct exchange *x, char url[URL_MAX]);
 /* Worth another try: the connection broke, or the registry has a bad moment. */
 bool exchange_may_pass(const struct exchange *x, CURLcode r);
+/* What went wrong with the request for `what`, in f; an answer with a status that is no success is
+ * left to say_status(). Negative errno. */
+int exchange_say(struct pull_failure *f, const struct exchange *x, CURLcode r, const char *what,
+    void (*say_status)(struct pull_failure *f, const struct exchange *x, const char *what));
 bool exchange_cancelled(const struct exchange *x);
 void exchange_pause(int attempt);

@@ -74,43 +74,6 @@ static void say_status(struct pull_failure *f, const struct exchange *x, const c
 	}
 }
 
-static int say(struct pull_failure *f, const struct exchange *x, CURLcode c, const char *what)
-{
-	const char *host = strstr(x->remote->base, "://") + 3;
-
-	if (exchange_cancelled(x)) {
-		pull_failure_set(f, PUSH_ERROR, "the push was given up");
-		return -ECANCELED;
-	}
-	if (x->stalled) {
-		pull_failure_set(f, PUSH_ERROR,
-		    "%s does not go on: nothing was sent or taken for %" PRId64 " s and more (%s)",
-		    host, x->remote->stall_ns / INT64_C(1000000000), what);
-		return -ETIMEDOUT;
-	}
-	if (x->error == -EFBIG)
-		pull_failure_set(f, PUSH_ERROR, "%s sent too long an answer for %s", host, what);
-	else if (x->error == -ELOOP || x->error == -EPROTO)
-		pull_failure_set(f, PUSH_ERROR,
-		    "%s does not say where to send %s, or sends us in circles, or from TLS to "
-		    "plain "
-		    "text",
-		    host, what);
-	else if (x->error)
-		pull_failure_set(
-		    f, PUSH_ERROR, "reading %s from the store: %s", what, strerror(-x->error));
-	else if (c == CURLE_COULDNT_CONNECT)
-		pull_failure_set(f, PUSH_ERROR,
-		    "nobody answers at %s: does the registry run, and is the name right?", host);
-	else if (c == CURLE_COULDNT_RESOLVE_HOST)
-		pull_failure_set(f, PUSH_ERROR, "there is no host %s: is the name right?", host);
-	else if (c != CURLE_OK)
-		pull_failure_set(f, PUSH_ERROR, "%s: %s (%s)", host, curl_easy_strerror(c), what);
-	else
-		say_status(f, x, what);
-	return x->error ? x->error : -EIO;
-}
-
 /* ---- one request after another ---- */
 
 static CURLcode ask(struct exchange *x, const char *method, const char *url, struct sending *body)
@@ -201,7 +164,7 @@ int remote_push_blob(struct remote *r, const struct descriptor *d, int blob_fd, 
 		if (c == CURLE_OK && x.status == 404)
 			c = upload(&x, d, &body);
 		if (c != CURLE_OK || x.error || (x.status != 201 && x.status != 204))
-			result = say(f, &x, c, d->digest);
+			result = exchange_say(f, &x, c, d->digest, say_status);
 	}
 	curl_easy_cleanup(x.curl);
 	buf_done(&text);
@@ -228,7 +191,7 @@ int remote_push_manifest(struct remote *r, const char *reference, struct str tex
 	if (x.curl)
 		c = ask_patiently(&x, "PUT", url, &body);
 	if (c != CURLE_OK || x.status / 100 != 2)
-		result = say(f, &x, c, what);
+		result = exchange_say(f, &x, c, what, say_status);
 	curl_easy_cleanup(x.curl);
 	buf_done(&answer);
 	return result;

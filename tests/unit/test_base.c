@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/large.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/path.h"
@@ -257,6 +258,30 @@ static void paths_are_cleaned_as_texts(void **state)
 	assert_false(path_is_below("/procx", "/proc") || path_is_below("/", "/proc"));
 }
 
+/* The leak check at the end of the program sees what the thread, or its end, would forget. */
+static void large_memory_is_freed_with_and_without_its_thread(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		bool running = round == 1;
+
+		if (running)
+			assert_int_equal(large_start(), 0);
+		large_free(NULL, LARGE_MIN);
+		large_free(xmalloc(1), 1);
+		/* More than may wait for the thread at a time. */
+		for (size_t i = 0; i < 40; i++) {
+			struct buf b = BUF_INIT;
+
+			buf_reserve(&b, (size_t)(16 + i % 4) << 20)[0] = 'x';
+			buf_done(&b);
+			assert_null(b.mem);
+		}
+		if (running)
+			large_stop();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +295,7 @@ int main(void)
 	    cmocka_unit_test(json_escapes_wherever_it_is_needed),
 	    cmocka_unit_test(paths_are_cleaned_as_texts),
 	    cmocka_unit_test(arena_memory_is_zeroed_and_aligned),
+	    cmocka_unit_test(large_memory_is_freed_with_and_without_its_thread),
 	    cmocka_unit_test(dates),
 	    cmocka_unit_test(descriptors_travel_whole),
 	    cmocka_unit_test(errors_gather_context),

@@ -173,13 +173,7 @@ static int new_image(int images, uint64_t bytes, struct err *e)
 	int fd;
 
 	snprintf(place, sizeof(place), "%x", (next++ + (unsigned)getpid()) % PLACES);
-	fd = openat(images, place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0) {
-		int dir = fd;
-
-		fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-		close(dir);
-	}
+	fd = openat(images, place, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(e, errno, "making an image in the data directory");
 	if (ftruncate(fd, (off_t)bytes) == 0)

@@ -21,9 +21,8 @@
 #define SYNC_FD 3
 #define GO_FD 4
 #define ARGS_MAX 48
-#define BUSY                                                                                \
-	4 /* requests at a time, from which on others will have moved a process just before \
-	   */
+/* Requests at a time, from which on others will have moved a process just before. */
+#define BUSY 4
 
 const char *runtime_path(const char *name, char out[64])
 {

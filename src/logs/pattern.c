@@ -68,28 +68,10 @@ static bool glob(const char *pattern, size_t plen, struct str text)
 	return p == plen;
 }
 
-static bool regex_matches(const pcre2_code *code, struct str text)
-{
-	pcre2_match_context *limits = pcre2_match_context_create(NULL);
-	pcre2_match_data *data = pcre2_match_data_create(1, NULL);
-	int r = PCRE2_ERROR_NOMEMORY;
-
-	if (limits && data) {
-		pcre2_set_match_limit(limits, 100000);
-		pcre2_set_depth_limit(limits, 1000);
-		pcre2_set_heap_limit(limits, 4096); /* KiB */
-		r = pcre2_match(
-		    code, (PCRE2_SPTR)(text.ptr ? text.ptr : ""), text.len, 0, 0, data, limits);
-	}
-	pcre2_match_data_free(data);
-	pcre2_match_context_free(limits);
-	return r >= 0;
-}
-
 bool matcher_matches(const struct matcher *m, struct str text)
 {
 	if (m->regex)
-		return regex_matches(m->regex, text);
+		return log_regex_match(m->regex, text) > 0;
 	if (m->wild)
 		return glob(m->text, m->len, text);
 	return str_eq((struct str){m->text, m->len}, text);
@@ -131,8 +113,7 @@ bool matcher_compare(const struct matcher *m, enum compare c, struct str text)
 static bool parse_regex(struct parser *p, struct matcher *m)
 {
 	const char *from = ++p->at;
-	PCRE2_SIZE where;
-	int code;
+	size_t where;
 
 	while (p->at < p->end && *p->at != '%')
 		p->at += *p->at == '\\' && p->at + 1 < p->end ? 2 : 1;
@@ -142,8 +123,7 @@ static bool parse_regex(struct parser *p, struct matcher *m)
 		return pattern_fail(p, "the regular expression is empty");
 	if (++p->regexes > PATTERN_REGEXES)
 		return pattern_fail(p, "too many regular expressions");
-	m->regex = pcre2_compile((PCRE2_SPTR)from, (size_t)(p->at - from),
-	    PCRE2_NO_AUTO_CAPTURE | PCRE2_NEVER_BACKSLASH_C, &code, &where, NULL);
+	m->regex = log_regex_new((struct str){from, (size_t)(p->at - from)}, &where);
 	if (!m->regex) {
 		p->at = from + where;
 		return pattern_fail(p, "the regular expression is not valid");
@@ -194,7 +174,7 @@ static bool parse_value(struct parser *p, const char *stops, struct matcher *m)
 static void free_matcher(struct matcher *m)
 {
 	free(m->text);
-	pcre2_code_free(m->regex);
+	log_regex_free(m->regex);
 }
 
 static void free_condition(struct condition *c)

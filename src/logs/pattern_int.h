@@ -4,10 +4,8 @@
  */
 #pragma once
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include "logs/pattern.h"
+#include "logs/regex.h"
 
 #define PATTERN_DEPTH 16 /* of parentheses */
 #define PATTERN_NODES 64 /* comparisons, terms or fields */
@@ -21,7 +19,7 @@ struct matcher { /* what a piece of text is compared with */
 	bool wild; /* '*' stands for anything */
 	bool is_number;
 	double number;
-	pcre2_code *regex; /* then the rest is unused */
+	struct log_regex *regex; /* then the rest is unused */
 };
 
 enum compare {

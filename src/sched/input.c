@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "sched/log_option.h"
 #include "sched/task_int.h"
 
 #define FILE_MAX (1024 * 1024)
@@ -149,13 +150,17 @@ static void fetch_unit(struct unit *u)
 
 static bool check_log(struct unit *u)
 {
+	struct log_options options;
 	struct task_log place;
 	struct err e = ERR_INIT;
 	struct arena a;
 	int r;
 
 	arena_init(&a);
-	r = tail_place(&a, u, &place, &e);
+	r = log_options_parse(json_object_get(u->def, "logConfiguration"), &options, &e);
+	log_options_done(&options);
+	if (r == 0)
+		r = tail_place(&a, u, &place, &e);
 	arena_done(&a);
 	if (r < 0)
 		fail_inputs(u->task, "failed to validate logger args: ", e.msg);

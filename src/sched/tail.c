@@ -8,6 +8,10 @@
  * disk back, and is the note of how far we are. A new core goes on at the first byte that is not 0.
  * Between the append and the hole a kill may repeat the lines of one look.
  *
+ * Lines become one event if their container's options say what one begins with: an event waits for
+ * more lines until it is large, or a second has brought none, or it is old. So long its lines stay
+ * in the file.
+ *
  * What a container prints faster than others may (base/budget.h), or while there is no room for
  * logs, waits in the file; when too much waits all of it is dropped, and a line of the log says how
  * much.
@@ -22,6 +26,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "sched/line.h"
+#include "sched/log_option.h"
 #include "sched/task_int.h"
 
 #define PACE_NS 10000000
@@ -29,15 +34,29 @@
 #define CHUNK 65536
 #define TURN_BYTES (256 * 1024) /* read of one container in one look */
 #define EVENT_MAX (256 * 1024)
-#define WAITING_MAX (16 << 20) /* of the file */
-#define LINE_MAX_BYTES 16384   /* that conmon writes */
+#define LINE_MAX_BYTES 16384 /* that conmon writes */
 #define TELL_NS 10000000000
 #define RETENTION_DAYS 30 /* of the group that nobody asked for */
+#define JOIN_QUIET_NS RETRY_NS
+#define JOIN_AGE_NS INT64_C(5000000000)
+#define JOIN_CPU_NS 2000000 /* of one look: to see what begins an event */
+#define JOIN_HEAD 4096      /* of a line: where that is looked for */
+#define JOIN_GIVE_UP 16
 
 struct part {
 	struct buf text; /* of an unfinished line */
 	uint64_t from;   /* where it begins in the file */
 	int64_t ts_ms;
+};
+
+/* An event that waits for more lines. */
+struct joint {
+	bool open;
+	struct buf text;
+	uint64_t from; /* where it begins in the file */
+	int64_t ts_ms, first_ns, last_ns;
+	int64_t spent_ns;  /* of this look */
+	unsigned too_long; /* how often a match was */
 };
 
 struct tail {
@@ -48,6 +67,8 @@ struct tail {
 	uint64_t at, cut; /* read up to; cut out up to */
 	struct buf data;  /* read, not yet taken */
 	struct part parts[2];
+	struct joint joint;
+	struct log_options options;
 	struct log_stream *stream;
 	struct budget budget;
 	uint64_t dropped; /* not told yet */
@@ -110,6 +131,81 @@ static int append(struct tail *t, int64_t ts_ms, struct str text)
 	return r;
 }
 
+/* ---- lines that are one event ---- */
+
+static int flush(struct tail *t)
+{
+	struct joint *j = &t->joint;
+	int r = j->open ? append(t, j->ts_ms, buf_str(&j->text)) : 0;
+
+	if (r < 0 && r != -EMSGSIZE)
+		return r;
+	j->open = false;
+	buf_clear(&j->text);
+	return 0;
+}
+
+static void give_up(struct tail *t)
+{
+	static const char text[] =
+	    "mayfly: from here on every line is an event, as awslogs-multiline-pattern or "
+	    "awslogs-datetime-format takes too long to match";
+
+	log_warn("container %s of task %s: a pattern for its log takes too long to match",
+	    t->unit->name, t->unit->task->arn);
+	(void)append(t, time_wall_ms(), str_from(text));
+	log_regex_free(take_ptr(t->options.begins));
+}
+
+static bool begins(struct tail *t, struct str line)
+{
+	int64_t from = time_mono_ns();
+	int r = log_regex_match(
+	    t->options.begins, (struct str){line.ptr, min_size(line.len, JOIN_HEAD)});
+
+	t->joint.spent_ns += time_mono_ns() - from;
+	t->joint.too_long += r < 0;
+	return r > 0;
+}
+
+/* 0, or -errno and the line is still to be delivered. */
+static int deliver(struct tail *t, const struct part *p, struct str line)
+{
+	struct joint *j = &t->joint;
+	int r = 0;
+
+	if (t->options.begins && j->too_long >= JOIN_GIVE_UP) {
+		r = flush(t);
+		if (r == 0)
+			give_up(t);
+	}
+	if (!t->options.begins || r < 0)
+		return r < 0 ? r : append(t, p->ts_ms, line);
+	if (begins(t, line) || buf_len(&j->text) + 1 + line.len > EVENT_MAX)
+		r = flush(t);
+	if (r < 0)
+		return r;
+	j->last_ns = loop_now_ns(t->tails->all->o.loop);
+	if (j->open) {
+		buf_append_str(&j->text, STR("\n"));
+	} else {
+		j->open = true;
+		j->from = p->from;
+		j->ts_ms = p->ts_ms;
+		j->first_ns = j->last_ns;
+	}
+	buf_append_str(&j->text, line);
+	return 0;
+}
+
+static bool is_due(const struct tail *t)
+{
+	int64_t now = loop_now_ns(t->tails->all->o.loop);
+
+	return t->joint.open &&
+	       (now >= t->joint.last_ns + JOIN_QUIET_NS || now >= t->joint.first_ns + JOIN_AGE_NS);
+}
+
 /* ---- lines ---- */
 
 /* 0, or -errno and the line is still to be taken. */
@@ -117,7 +213,6 @@ static int take_line(struct tail *t, struct str text)
 {
 	struct log_line l;
 	struct part *p;
-	struct str whole;
 	int r = 0;
 
 	if (!line_parse_log(text, &l))
@@ -132,7 +227,7 @@ static int take_line(struct tail *t, struct str text)
 		return 0;
 	}
 	if (buf_len(&p->text) && buf_len(&p->text) + l.text.len > EVENT_MAX) {
-		r = append(t, p->ts_ms, buf_str(&p->text));
+		r = deliver(t, p, buf_str(&p->text));
 		if (r == 0)
 			buf_clear(&p->text);
 		p->ts_ms = l.ts_ms;
@@ -142,8 +237,7 @@ static int take_line(struct tail *t, struct str text)
 		size_t before = buf_len(&p->text);
 
 		buf_append_str(&p->text, l.text);
-		whole = buf_str(&p->text);
-		r = append(t, p->ts_ms, whole);
+		r = deliver(t, p, buf_str(&p->text));
 		if (r < 0)
 			p->text.end -= buf_len(&p->text) - before;
 		else
@@ -152,6 +246,7 @@ static int take_line(struct tail *t, struct str text)
 	return r == -EMSGSIZE ? 0 : r;
 }
 
+/* 0, -errno, or 1: there are more, for another look. */
 static int take_lines(struct tail *t)
 {
 	while (buf_len(&t->data)) {
@@ -161,6 +256,8 @@ static int take_lines(struct tail *t)
 
 		if (!end)
 			break;
+		if (t->joint.spent_ns > JOIN_CPU_NS)
+			return 1;
 		r = take_line(t, (struct str){all.ptr, (size_t)(end - all.ptr)});
 		if (r < 0)
 			return r;
@@ -196,10 +293,12 @@ static void cut(struct tail *t)
 {
 	uint64_t done = t->at - buf_len(&t->data);
 
-	/* A line of which a part is kept in memory only stays until it is whole. */
+	/* What is kept in memory only stays until it is whole. */
 	for (size_t i = 0; i < ARRAY_SIZE(t->parts); i++)
 		if (buf_len(&t->parts[i].text) && t->parts[i].from < done)
 			done = t->parts[i].from;
+	if (t->joint.open && t->joint.from < done)
+		done = t->joint.from;
 	if (done > t->cut && fallocate(t->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				 (off_t)t->cut, (off_t)(done - t->cut)) == 0)
 		t->cut = done;
@@ -223,7 +322,7 @@ static void drop(struct tail *t, bool no_room)
 	uint64_t taken = t->at - buf_len(&t->data), to;
 	struct stat st;
 
-	if (fstat(t->fd, &st) < 0 || (uint64_t)st.st_size < taken + WAITING_MAX)
+	if (fstat(t->fd, &st) < 0 || (uint64_t)st.st_size < taken + t->options.buffer_max)
 		return;
 	to = last_line(t, (uint64_t)st.st_size);
 	if (!t->dropped && !t->told_ns)
@@ -267,11 +366,14 @@ static bool look(struct tail *t, bool last)
 	int64_t now = loop_now_ns(t->tails->all->o.loop);
 	size_t total = 0;
 	ssize_t n = 1;
+	int r;
 
 	budget_refill(&t->budget, now, OUTPUT_RATE, OUTPUT_BURST);
-	t->stuck = take_lines(t) < 0;
+	t->joint.spent_ns = 0;
+	r = take_lines(t);
+	t->stuck = r < 0;
 	drop(t, t->stuck);
-	while (!t->stuck && total < TURN_BYTES && (last || t->budget.left > 0)) {
+	while (r == 0 && total < TURN_BYTES && (last || t->budget.left > 0)) {
 		char *to = buf_reserve(&t->data, CHUNK);
 
 		n = pread(t->fd, to, CHUNK, (off_t)t->at);
@@ -281,16 +383,19 @@ static bool look(struct tail *t, bool last)
 		buf_commit(&t->data, (size_t)n);
 		t->at += (uint64_t)n;
 		total += (size_t)n;
-		t->stuck = take_lines(t) < 0;
-		if (buf_len(&t->data) > 2 * EVENT_MAX && !t->stuck)
+		r = take_lines(t);
+		if (buf_len(&t->data) > 2 * EVENT_MAX && r == 0)
 			buf_clear(&t->data); /* no line that conmon would write */
 	}
+	if (r == 0 && n <= 0 && is_due(t))
+		r = flush(t);
+	t->stuck = r < 0;
 	if (t->dropped && (!t->told_ns || now > t->told_ns + TELL_NS))
 		(void)tell(t);
 	cut(t);
 	if (!buf_len(&t->data))
 		buf_done(&t->data);
-	return !t->stuck && n <= 0;
+	return r == 0 && n <= 0;
 }
 
 enum tail_rest tail_drain(struct tail *t)
@@ -301,10 +406,12 @@ enum tail_rest tail_drain(struct tail *t)
 	for (size_t i = 0; i < ARRAY_SIZE(t->parts); i++) {
 		struct part *p = &t->parts[i];
 
-		if (buf_len(&p->text) && append(t, p->ts_ms, buf_str(&p->text)) == -ENOSPC)
+		if (buf_len(&p->text) && deliver(t, p, buf_str(&p->text)) == -ENOSPC)
 			return TAIL_STUCK;
 		buf_clear(&p->text);
 	}
+	if (flush(t) == -ENOSPC)
+		return TAIL_STUCK;
 	cut(t);
 	return tell(t) == -ENOSPC ? TAIL_STUCK : TAIL_DONE;
 }
@@ -324,7 +431,7 @@ static void on_time(struct loop_timer *timer)
 			continue;
 		/* Without a watch it is looked at every second. */
 		more = !look(t, false) && !t->stuck;
-		t->dirty = more || t->stuck || t->dropped || t->watch < 0;
+		t->dirty = more || t->stuck || t->dropped || t->watch < 0 || t->joint.open;
 		if (t->dirty && (!again || more))
 			again = more ? PACE_NS : RETRY_NS;
 	}
@@ -366,11 +473,14 @@ struct tail *tail_open(struct tails *all, struct unit *u, int fd)
 {
 	struct tail *t = xcalloc(1, sizeof(*t));
 	char path[40];
+	struct err e = ERR_INIT;
 
 	t->tails = all;
 	t->unit = u;
 	t->fd = fd;
 	t->at = t->cut = find_start(fd);
+	if (log_options_parse(json_object_get(u->def, "logConfiguration"), &t->options, &e) < 0)
+		log_warn("log of container %s of task %s: %s", u->name, u->task->arn, e.msg);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	t->watch = all->io.fd >= 0 ? inotify_add_watch(all->io.fd, path, IN_MODIFY) : -1;
 	if (t->watch < 0)
@@ -387,6 +497,8 @@ void tail_close(struct tail *t)
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(t->parts); i++)
 		buf_done(&t->parts[i].text);
+	buf_done(&t->joint.text);
+	log_options_done(&t->options);
 	if (t->watch >= 0)
 		inotify_rm_watch(t->tails->io.fd, t->watch);
 	list_remove(&t->node);

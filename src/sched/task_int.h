@@ -8,11 +8,11 @@
  *   life.c     a task's phases; unit.c a container's ("unit": one container of one task)
  *   depend.c   who waits for whom, at start and at stop
  *   input.c    secrets, environment files, images: what is fetched before anything can start
- *   spec.c     what the spawner is told of a container; mount.c, env.c, text.c, limit.c are parts
- * of it; pure record.c   a task as ECS shows it, and what we remember beside it adopt.c    what a
- * former life of core left running health.c   health checks; tail.c log files into log streams;
- * host.c what the machine has left metadata.c, stats.c, credentials.c   what containers ask for at
- * 169.254.170.2
+ *   spec.c     what the spawner is told of a container; mount.c, env.c, text.c, limit.c: parts of
+ * it record.c   a task as ECS shows it, and what we remember beside it adopt.c    what a former
+ * life of core left running health.c   health checks tail.c     log files into log streams, as
+ * log_option.c says host.c     what the machine has left metadata.c, stats.c, credentials.c   what
+ * containers ask for at 169.254.170.2
  */
 #pragma once
 

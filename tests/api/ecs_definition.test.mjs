@@ -149,6 +149,13 @@ test('what ECS refuses of a container', async () => {
 	await bad({ secrets: [{ name: 'S', valueFrom: 'p' }] }, "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.");
 	await bad({ environmentFiles: [{ type: 's3', value: 'arn:aws:s3:::b/x.txt' }] }, /\.env/);
 	await bad({ logConfiguration: { logDriver: 'awslogs', options: {} } }, 'Log driver awslogs requires options: awslogs-region, awslogs-group');
+	const awslogs = (more) => ({ logConfiguration: { logDriver: 'awslogs', options: { 'awslogs-group': 'g', 'awslogs-region': 'us-east-1', ...more } } });
+	await bad(awslogs({ 'awslogs-multiline-pattern': '^(' }), /awslogs-multiline-pattern '\^\(': it is no regular expression, see character 3/);
+	await bad(awslogs({ 'awslogs-datetime-format': '%Q' }), /character 1 is none of %a/);
+	await bad(awslogs({ 'awslogs-datetime-format': '%Y', 'awslogs-multiline-pattern': 'x' }), /exclude each other/);
+	await bad(awslogs({ 'awslogs-endpoint': 'x' }), 'Log driver awslogs disallows options: awslogs-endpoint. Leave it out.');
+	await bad(awslogs({ mode: 'blocking', 'max-buffer-size': '1m' }), /mode non-blocking only/);
+	await bad({ logConfiguration: { logDriver: 'json-file', options: { 'max-size': '10m' } } }, /disallows options: max-size.*\/mayfly\/tasks/);
 	await bad({ dependsOn: [{ containerName: 'none', condition: 'START' }] }, "Cannot depend on container + 'none' because it does not exist");
 	const two = (a, b) => rejects(register('bad', { containerDefinitions: [box(a), box({ name: 'b', ...b })] }), 'ClientException', /circle|essential|health/);
 	await two({ dependsOn: [{ containerName: 'b', condition: 'START' }] }, { dependsOn: [{ containerName: 'app', condition: 'START' }] });

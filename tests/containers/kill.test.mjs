@@ -29,6 +29,22 @@ test('a task runs on while core is killed, each line is kept once', async () => 
 	assert.deepEqual((await rig.lines(arn)).map(Number), Array.from({ length: 60 }, (_, i) => i + 1));
 });
 
+test('an event that waits for more lines is there after core was killed, once', async () => {
+	const arn = await rig.run([{ sh: `for i in 1 2 3 4 5 6; do echo "E $i"; echo "  of $i"; sleep 0.3; echo "  last of $i"; done`,
+		logConfiguration: { logDriver: 'awslogs', options: { 'awslogs-group': 'waiting',
+			'awslogs-region': 'us-east-1', 'awslogs-stream-prefix': 'p', 'awslogs-create-group': 'true',
+			'awslogs-multiline-pattern': '^E' } } }]);
+	await rig.status(arn, 'RUNNING');
+	await rig.killCore();
+	await rig.killCore();
+	await rig.status(arn, 'STOPPED');
+	// A kill may part what is one event, never lose or repeat a line.
+	const events = await rig.lines(arn, 'c0', 'waiting', `p/c0/${arn.split('/').at(-1)}`);
+	assert.deepEqual(events.join('\n').split('\n'),
+		[1, 2, 3, 4, 5, 6].flatMap((i) => [`E ${i}`, `  of ${i}`, `  last of ${i}`]));
+	assert.ok(events.length < 18, `${events}`);
+});
+
 test('metadata is served again after core was killed', async () => {
 	const arn = await rig.run([{ sh: `while ! test -e /tmp/go; do
 wget -q -O /tmp/m $ECS_CONTAINER_METADATA_URI_V4/task && echo ok || echo no; sleep 0.2; done` }],

@@ -140,6 +140,28 @@ test('awslogs: the group must be there or be asked for', async () => {
 	await rig.logs.send(new logs.DeleteLogGroupCommand({ logGroupName: 'app' }));
 });
 
+test('awslogs: lines that are one event, by a pattern and by a format of times', async () => {
+	const options = (more) => ({ logDriver: 'awslogs', options: { 'awslogs-group': 'events',
+		'awslogs-region': 'us-east-1', 'awslogs-stream-prefix': 'p', 'awslogs-create-group': 'true',
+		...more } });
+	const lines = (arn, name) => rig.lines(arn, name, 'events', `p/${name}/${arn.split('/').at(-1)}`);
+	const arn = await rig.run([
+		{ sh: 'printf "ERROR a\\n  at 1\\n  at 2\\nINFO b\\n"; while :; do sleep 0.1; done',
+			logConfiguration: options({ 'awslogs-multiline-pattern': '^(ERROR|INFO)' }) },
+		{ sh: 'printf "[Dec 01, 2024 10:00:00] a\\nb\\n[Dec 01, 2024 10:00:01] c\\n"', essential: false,
+			logConfiguration: options({ 'awslogs-datetime-format': '\\[%b %d, %Y %H:%M:%S\\]' }) },
+	]);
+	// The last one is complete when nothing comes any more.
+	await rig.until('both events', async () => (await lines(arn, 'c0')).length === 2);
+	assert.deepEqual(await lines(arn, 'c0'), ['ERROR a\n  at 1\n  at 2', 'INFO b']);
+	await rig.until('both times', async () => (await lines(arn, 'c1')).length === 2);
+	assert.deepEqual(await lines(arn, 'c1'),
+		['[Dec 01, 2024 10:00:00] a\nb', '[Dec 01, 2024 10:00:01] c']);
+	await rig.halt(arn);
+	await rig.status(arn, 'STOPPED');
+	await rig.logs.send(new logs.DeleteLogGroupCommand({ logGroupName: 'events' }));
+});
+
 test('many lines, long lines, no end of line', async () => {
 	const { text } = await rig.output(
 		'seq 1 20000; head -c 30000 /dev/zero | tr "\\0" x; echo; printf end');

@@ -133,6 +133,18 @@ test('a client token gets the same tasks again', async () => {
 	await stop(...arns(both[0]));
 });
 
+test('a log driver that is not here is a failure that says which are', async () => {
+	for (const logDriver of ['syslog', 'journald', 'gelf', 'fluentd', 'splunk', 'awsfirelens']) {
+		await register('elsewhere', { containerDefinitions: [box({ logConfiguration: { logDriver, options: { a: 'b' } } })] });
+		const { tasks, failures } = await call('RunTask', { taskDefinition: 'elsewhere' });
+		assert.deepEqual([tasks.length, failures[0].reason, failures[0].detail], [0, 'ATTRIBUTE',
+			`The log driver ${logDriver} is not available here: use awslogs, or json-file.`]);
+	}
+	const arn = await rig.run([{ sh: 'echo kept', logConfiguration: { logDriver: 'json-file', options: { 'max-buffer-size': '2m' } } }]);
+	await stopped(arn);
+	assert.deepEqual(await rig.lines(arn), ['kept']);
+});
+
 test('overrides and exit codes', async () => {
 	await register('exit', { containerDefinitions: [box({ command: ['true'], environment: [{ name: 'CODE', value: '1' }] })] });
 	const [made] = await run({ taskDefinition: 'exit', overrides: { containerOverrides: [

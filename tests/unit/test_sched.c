@@ -251,7 +251,7 @@ static void test_no_group(void **state)
 	(void)state;
 	group_missing = true;
 	rig_begin("[{\"name\":\"web\",\"image\":\"img\",\"logConfiguration\":{\"logDriver\":"
-		  "\"awslogs\",\"options\":{\"awslogs-group\":\"g\"}}}]",
+		  "\"awslogs\",\"options\":{\"awslogs-group\":\"g\",\"awslogs-region\":\"r\"}}}]",
 	    "");
 	rig_run();
 	assert_failed("ResourceNotFoundException: The specified log group does not exist.");

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sched/log_option.h"
 #include "sched/task_int.h"
 #include "scratch.h"
 
@@ -337,13 +338,203 @@ static void test_no_room(void **state)
 	assert_int_equal(told("no room"), n + strlen(TIME "stdout F first\n"));
 }
 
+/* ---- lines that are one event ---- */
+
+static json_t *options_of(const char *more)
+{
+	return json_loads(more, 0, NULL);
+}
+
+#define AWSLOGS \
+	"{\"logDriver\":\"awslogs\",\"options\":{\"awslogs-group\":\"g\",\"awslogs-region\":\"r\""
+#define PATTERN(text) AWSLOGS ",\"awslogs-multiline-pattern\":\"" text "\"}}"
+
+static void with_options(const char *text)
+{
+	unit.def = json_pack("{s:o}", "logConfiguration", options_of(text));
+	tail_close(tail);
+	open_tail();
+}
+
+static void without_options(void)
+{
+	json_decref((json_t *)unit.def);
+	unit.def = NULL;
+}
+
+static void test_events_of_lines(void **state)
+{
+	(void)state;
+	with_options(PATTERN("^[A-Z]+ "));
+	print(TIME "stdout F ERROR a\n" TIME "stderr F   at 1\n" TIME "stdout P   at \n" TIME
+		   "stdout F 2\n" TIME "stdout F \n" TIME "stdout F INFO b\n");
+	wait_lines(1);
+	assert_string_equal(last, "ERROR a\n  at 1\n  at 2\n");
+	wait_lines(2); /* nothing comes any more */
+	assert_string_equal(last, "INFO b");
+	print(TIME "stdout F   begins with what begins nothing\n");
+	assert_int_equal(tail_drain(tail), TAIL_DONE);
+	assert_string_equal(last, "  begins with what begins nothing");
+	assert_int_equal(lines, 3);
+	without_options();
+}
+
+/* An event that waits is still in the file, and cut out once it is logged. */
+static void test_event_survives(void **state)
+{
+	(void)state;
+	with_options(PATTERN("^E"));
+	print(TIME "stdout F E one\n" TIME "stdout F E two\n");
+	wait_lines(1);
+	tail_close(tail); /* as a kill would */
+	open_tail();
+	print(TIME "stdout F more\n");
+	wait_lines(2);
+	assert_string_equal(last, "E two\nmore");
+	tail_close(tail);
+	open_tail();
+	assert_int_equal(tail_drain(tail), TAIL_DONE);
+	assert_int_equal(lines, 2);
+	without_options();
+}
+
+static void test_event_size(void **state)
+{
+	static char line[1000];
+
+	(void)state;
+	with_options(PATTERN("^E"));
+	strcpy(line, TIME "stdout F ");
+	memset(line + strlen(line), 'y', sizeof(line) - strlen(line) - 1);
+	line[sizeof(line) - 2] = '\n';
+	for (int i = 0; i < 600; i++)
+		print(line);
+	assert_int_equal(tail_drain(tail), TAIL_MORE);
+	while (tail_drain(tail) != TAIL_DONE)
+		;
+	assert_int_equal(lines, 3);
+	assert_in_range(bytes, 600 * (strlen(line) - strlen(TIME "stdout F \n") + 1) - 3,
+	    600 * (strlen(line) - strlen(TIME "stdout F \n") + 1) - 3);
+	without_options();
+}
+
+static void test_event_no_room(void **state)
+{
+	(void)state;
+	with_options(PATTERN("^E"));
+	append_result = -ENOSPC;
+	print(TIME "stdout F E one\n" TIME "stdout F 1\n" TIME "stdout F E two\n");
+	assert_int_equal(tail_drain(tail), TAIL_STUCK);
+	assert_int_equal(tail_drain(tail), TAIL_STUCK);
+	append_result = 0;
+	assert_int_equal(tail_drain(tail), TAIL_DONE);
+	assert_int_equal(lines, 2);
+	assert_string_equal(last, "E two");
+	without_options();
+}
+
+/* What would need for ever is given up, said, and nothing is lost. */
+static void test_event_too_long(void **state)
+{
+	(void)state;
+	with_options(PATTERN("^(a+)+$"));
+	for (int i = 0; i < 40; i++)
+		print(TIME "stdout F aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\n");
+	print(TIME "stdout F end\n");
+	/* 16 in one, the word, 24 alone, the end. */
+	wait_lines(27);
+	assert_string_equal(last, "end");
+	without_options();
+}
+
+static void refused(const char *text, const char *why)
+{
+	json_t *o = options_of(text);
+	struct log_options options;
+	struct err e = ERR_INIT;
+
+	assert_non_null(o);
+	if (log_options_parse(o, &options, &e) == 0 || !strstr(e.msg, why))
+		fail_msg("%s: '%s' and not '%s'", text, e.msg, why);
+	log_options_done(&options);
+	json_decref(o);
+}
+
+static void test_options_refused(void **state)
+{
+	(void)state;
+	refused("{\"logDriver\":\"awslogs\"}", "requires options: awslogs-region, awslogs-group");
+	refused(AWSLOGS ",\"awslogs-stream\":\"x\"}}", "disallows options: awslogs-stream");
+	refused(AWSLOGS ",\"awslogs-create-group\":\"yes\"}}", "true or false");
+	refused(AWSLOGS ",\"mode\":\"x\"}}", "blocking or non-blocking");
+	refused(AWSLOGS ",\"max-buffer-size\":\"x\"}}", "max-buffer-size");
+	refused(AWSLOGS ",\"max-buffer-size\":\"65m\"}}", "at most 64m");
+	refused(AWSLOGS ",\"max-buffer-size\":\"1.2.3\"}}", "max-buffer-size");
+	refused(AWSLOGS ",\"max-buffer-size\":\"1mx\"}}", "max-buffer-size");
+	refused(AWSLOGS ",\"mode\":\"blocking\",\"max-buffer-size\":\"1m\"}}", "non-blocking only");
+	refused(
+	    AWSLOGS "},\"secretOptions\":[{\"name\":\"a\",\"valueFrom\":\"b\"}]}", "secretOptions");
+	refused(PATTERN("a("), "see character 3");
+	refused(PATTERN(""), "between 1 and 1024");
+	refused(AWSLOGS ",\"awslogs-datetime-format\":\"%Y-%Q\"}}", "character 4");
+	refused(AWSLOGS ",\"awslogs-datetime-format\":\"%\"}}", "character 1");
+	refused(AWSLOGS ",\"awslogs-datetime-format\":\"(%Y\"}}", "\\( for (");
+	refused(AWSLOGS ",\"awslogs-datetime-format\":\"%Y\",\"awslogs-multiline-pattern\":\"a\"}}",
+	    "exclude each other");
+	refused("{\"logDriver\":\"json-file\",\"options\":{\"max-size\":\"10m\"}}",
+	    "disallows options: max-size");
+}
+
+static size_t buffer_of(const char *text)
+{
+	json_t *o = options_of(text);
+	struct log_options options;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(log_options_parse(o, &options, &e), 0);
+	log_options_done(&options);
+	json_decref(o);
+	return options.buffer_max;
+}
+
+static void test_options_taken(void **state)
+{
+	static const char *const good[] = {"[Dec 01, 2024 00:09:59] x",
+	    "at [Jan 31, 1999 23:59:00]"},
+				 *const bad[] = {
+				     "Dec 01, 2024 00:09:59", "[Dec 32, 2024 00:09:59]"};
+	json_t *o =
+	    options_of(AWSLOGS ",\"awslogs-datetime-format\":\"\\\\[%b %d, %Y %H:%M:%S\\\\]\"}}");
+	struct log_options options;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(buffer_of(AWSLOGS ",\"max-buffer-size\":\"25m\"}}"), 25 << 20);
+	assert_int_equal(buffer_of(AWSLOGS ",\"max-buffer-size\":\"2.5 MiB\"}}"), 5 << 19);
+	assert_int_equal(buffer_of(AWSLOGS ",\"max-buffer-size\":\"3000000b\"}}"), 3000000);
+	assert_int_equal(buffer_of(AWSLOGS ",\"max-buffer-size\":\"1k\"}}"), 1 << 20);
+	assert_int_equal(buffer_of(AWSLOGS "}}"), 16 << 20);
+	assert_int_equal(
+	    buffer_of("{\"logDriver\":\"syslog\",\"options\":{\"a\":\"b\"}}"), 16 << 20);
+	assert_int_equal(log_options_parse(o, &options, &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_int_equal(log_regex_match(options.begins, str_from(good[i])), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(log_regex_match(options.begins, str_from(bad[i])), 0);
+	log_options_done(&options);
+	json_decref(o);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {T(test_grows), T(test_cut_in_a_line),
 	    T(test_gives_disk_back), T(test_pace), T(test_very_long), T(test_nonsense),
-	    T(test_full), T(test_too_much), T(test_no_room)};
+	    T(test_full), T(test_too_much), T(test_no_room), T(test_events_of_lines),
+	    T(test_event_survives), T(test_event_size), T(test_event_no_room),
+	    T(test_event_too_long), cmocka_unit_test(test_options_refused),
+	    cmocka_unit_test(test_options_taken)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Is a container of a task definition acceptable? See definition_check.c. Loop thread. */
 #include "base/path.h"
+#include "sched/log_option.h"
 #include "service/ecs/ecs_int.h"
 #include "spawn/container_spec.h"
 
@@ -435,22 +436,12 @@ static int check_environment(const struct definition_check *k, const json_t *con
 
 static int check_log(const struct definition_check *k, const json_t *container)
 {
-	const json_t *log = json_object_get(container, "logConfiguration");
-	const json_t *options = json_object_get(log, "options");
-	const char *driver = docs_str(log, "logDriver"), *mode = docs_str(options, "mode");
+	struct log_options options;
+	struct err why = ERR_INIT;
+	int r = log_options_parse(json_object_get(container, "logConfiguration"), &options, &why);
 
-	if (!driver)
-		return 0;
-	if (!strcmp(driver, "awslogs") &&
-	    (!docs_str(options, "awslogs-region") || !docs_str(options, "awslogs-group")))
-		return ecs_refuse(k, "Log driver awslogs requires options: %s",
-		    docs_str(options, "awslogs-region")  ? "awslogs-group"
-		    : docs_str(options, "awslogs-group") ? "awslogs-region"
-							 : "awslogs-region, awslogs-group");
-	if (mode && strcmp(mode, "blocking") != 0 && strcmp(mode, "non-blocking") != 0)
-		return ecs_refuse(
-		    k, "Invalid log option mode '%s': blocking or non-blocking.", mode);
-	return 0;
+	log_options_done(&options);
+	return r < 0 ? ecs_refuse(k, "%s", why.msg) : 0;
 }
 
 int ecs_container_check(const struct definition_check *k, const json_t *container)

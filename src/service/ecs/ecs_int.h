@@ -257,7 +257,8 @@ bool ecs_launch_fargate(const char *launch_type);
 int ecs_placement_check(const struct launch *l);
 /* Why a task cannot go to the instance (NULL: Fargate), apart from room that is taken; NULL: it
  * can. asked: it was named by StartTask. */
-const char *ecs_placement_objection(const struct launch *l, const json_t *instance, bool asked);
+const char *ecs_placement_objection(
+    const struct launch *l, const json_t *instance, bool asked, const char **ret_detail);
 /* Tasks of one call must go to different instances. */
 bool ecs_placement_distinct(const struct launch *l);
 

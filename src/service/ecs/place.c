@@ -111,8 +111,9 @@ static bool same_group_there(const struct launch *l, const json_t *instance)
 	return there;
 }
 
-static const char *lacking(const struct launch *l, const json_t *instance)
+static const char *lacking(const struct launch *l, const json_t *instance, const char **ret_detail)
 {
+	static const char driver[] = "com.amazonaws.ecs.capability.logging-driver.";
 	_cleanup_json_ json_t *own = NULL;
 	const char *name;
 
@@ -121,10 +122,17 @@ static const char *lacking(const struct launch *l, const json_t *instance)
 	name = ecs_attribute_lacking(l->definition, instance ? instance : own);
 	if (!name)
 		return NULL;
+	if (str_has_prefix(str_from(name), driver))
+		*ret_detail = call_printf(l->c,
+		    "The log driver %s is not available here: use awslogs, or json-file.",
+		    name + sizeof(driver) - 1);
+	else
+		*ret_detail = call_printf(l->c, "The attribute %s is required.", name);
 	return str_has_suffix(str_from(name), ".gpu") ? "RESOURCE:GPU" : "ATTRIBUTE";
 }
 
-const char *ecs_placement_objection(const struct launch *l, const json_t *instance, bool asked)
+const char *ecs_placement_objection(
+    const struct launch *l, const json_t *instance, bool asked, const char **ret_detail)
 {
 	_cleanup_json_ json_t *facts = NULL;
 
@@ -140,5 +148,5 @@ const char *ecs_placement_objection(const struct launch *l, const json_t *instan
 		if (ecs_placement_distinct(l) && same_group_there(l, instance))
 			return "DistinctInstance placement constraint unsatisfied.";
 	}
-	return lacking(l, instance);
+	return lacking(l, instance, ret_detail);
 }

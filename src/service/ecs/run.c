@@ -18,6 +18,7 @@ struct planned {
 	char *arn;
 	json_t *task;
 	const char *objection; /* a constant; NULL: it may run */
+	char *detail;          /* of it; or NULL */
 	char *instance_arn;    /* for failures; or NULL */
 	bool failed;
 };
@@ -47,6 +48,7 @@ static void run_free(struct run *run)
 	for (unsigned i = 0; i < run->count; i++) {
 		free(run->planned[i].arn);
 		free(run->planned[i].instance_arn);
+		free(run->planned[i].detail);
 		json_decref(run->planned[i].task);
 	}
 	json_decref(run->definition);
@@ -146,7 +148,7 @@ static void start_one(struct run *run, struct planned *p)
 		reason = tasks_lacks(tasks, run->definition, run->overrides, &detail);
 	if (reason) {
 		p->failed = true;
-		add_failure(run, p, reason, detail.msg);
+		add_failure(run, p, reason, p->detail ? p->detail : detail.msg);
 		return;
 	}
 	one = xcalloc(1, sizeof(*one));
@@ -190,13 +192,14 @@ static void plan(struct run *run, const struct launch *l, const char *arn, const
     const char *provider, const json_t *instance, bool asked)
 {
 	struct planned *p = &run->planned[run->count++];
-	const char *instance_arn = docs_str(instance, "containerInstanceArn");
+	const char *instance_arn = docs_str(instance, "containerInstanceArn"), *detail = NULL;
 	char id[ID_SIZE];
 
 	rand_hex(id, ID_SIZE - 1);
 	p->arn = xstrdup(arn ? arn : ecs_task_arn(l->c, l->cluster_name, id));
 	p->instance_arn = instance_arn ? xstrdup(instance_arn) : NULL;
-	p->objection = ecs_placement_objection(l, instance, asked);
+	p->objection = ecs_placement_objection(l, instance, asked, &detail);
+	p->detail = detail ? xstrdup(detail) : NULL;
 	if (!p->objection && run->count > 1 && ecs_placement_distinct(l))
 		p->objection = "DistinctInstance placement constraint unsatisfied.";
 	p->task = ecs_launch_task(l, p->arn, launch_type, instance_arn, provider);

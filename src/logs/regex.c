@@ -1,0 +1,64 @@
+/* See regex.h. docs/adr/0002-patterns-by-pcre2.md says why a library. */
+#include "logs/regex.h"
+
+#include <errno.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include "base/base.h"
+
+#define STEPS_MAX 100000
+#define DEPTH_MAX 1000
+#define HEAP_MAX_KIB 4096
+
+struct log_regex {
+	pcre2_code *code;
+};
+
+struct log_regex *log_regex_new(struct str text, size_t *ret_bad_at)
+{
+	PCRE2_SIZE where = 0;
+	int error;
+	struct log_regex *r;
+	/* Lines need not be UTF-8; what is not matches nothing but the rest of its line still may.
+	 */
+	pcre2_code *code = pcre2_compile((PCRE2_SPTR)(text.ptr ? text.ptr : ""), text.len,
+	    PCRE2_NO_AUTO_CAPTURE | PCRE2_NEVER_BACKSLASH_C | PCRE2_MATCH_INVALID_UTF, &error,
+	    &where, NULL);
+
+	if (!code) {
+		if (ret_bad_at)
+			*ret_bad_at = where;
+		return NULL;
+	}
+	r = xmalloc(sizeof(*r));
+	r->code = code;
+	return r;
+}
+
+void log_regex_free(struct log_regex *r)
+{
+	if (!r)
+		return;
+	pcre2_code_free(r->code);
+	free(r);
+}
+
+int log_regex_match(const struct log_regex *r, struct str text)
+{
+	pcre2_match_context *limits = pcre2_match_context_create(NULL);
+	pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+	int n = PCRE2_ERROR_NOMEMORY;
+
+	if (limits && data) {
+		pcre2_set_match_limit(limits, STEPS_MAX);
+		pcre2_set_depth_limit(limits, DEPTH_MAX);
+		pcre2_set_heap_limit(limits, HEAP_MAX_KIB);
+		n = pcre2_match(
+		    r->code, (PCRE2_SPTR)(text.ptr ? text.ptr : ""), text.len, 0, 0, data, limits);
+	}
+	pcre2_match_data_free(data);
+	pcre2_match_context_free(limits);
+	return n >= 0 ? 1 : n == PCRE2_ERROR_NOMATCH ? 0 : -ELOOP;
+}

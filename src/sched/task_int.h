@@ -52,7 +52,7 @@ enum unit_phase {
 
 enum sandbox_state { SANDBOX_NONE, SANDBOX_MAKING, SANDBOX_MADE, SANDBOX_REMOVING, SANDBOX_GONE };
 
-enum log_state { LOG_NONE, LOG_OPENING, LOG_OPEN, LOG_DONE };
+enum log_state { LOG_NONE, LOG_OPEN, LOG_DONE };
 
 enum input_state { INPUT_NONE, INPUT_FETCHING, INPUT_READY, INPUT_FAILED };
 

@@ -80,11 +80,10 @@ void unit_done(struct unit *u)
 
 /* ---- its log ---- */
 
-static void on_log(void *ctx, int fd)
+void unit_open_log(struct unit *u)
 {
-	struct unit *u = ctx;
+	int fd = spawn_container_log(u->task->all->o.spawn, u->id);
 
-	u->task->ops--;
 	u->log = LOG_DONE;
 	if (fd >= 0) {
 		u->tail = tail_open(u->task->all->tails, u, fd);
@@ -92,14 +91,6 @@ static void on_log(void *ctx, int fd)
 	} else {
 		log_warn("container %s of task %s has no log", u->name, u->task->arn);
 	}
-	task_wake(u->task);
-}
-
-void unit_open_log(struct unit *u)
-{
-	u->log = LOG_OPENING;
-	u->task->ops++;
-	spawn_container_log(u->task->all->o.spawn, u->id, on_log, u);
 }
 
 /* true: it is read to the end, or there is none. */

@@ -32,6 +32,7 @@ struct kept {
 	struct container_facts facts;
 	struct loop_io process; /* fd -1: it has ended */
 	int exit_dir, oom;
+	int log;       /* until it is asked for */
 	bool removing; /* its conmon may be killed for that */
 };
 
@@ -56,7 +57,6 @@ struct request {
 	union {
 		container_done *plain;
 		net_done *net;
-		void (*fd)(void *ctx, int fd);
 		void (*usage)(void *ctx, const struct container_usage *u);
 		void (*attach)(void *ctx, int result, const char *why, int socket);
 		void (*exec)(void *ctx, int result, const char *why, const int streams[3]);
@@ -89,6 +89,7 @@ static void free_kept(struct kept *k)
 	base_closep(&k->process.fd);
 	base_closep(&k->exit_dir);
 	base_closep(&k->oom);
+	base_closep(&k->log);
 	free(k);
 }
 
@@ -192,9 +193,9 @@ static void on_conmon_end(struct loop_io *io, uint32_t events _unused_)
 		c->handler->on_exit(c->ctx, &facts);
 }
 
-/* fds: of enum wire_kept_fd, taken. NULL: it has ended. */
-static struct kept *keep(
-    struct containers *c, const struct container_facts *facts, const int fds[WIRE_KEPT_FDS])
+/* fds: of enum wire_kept_fd, NULL if it has ended; they and log are taken. */
+static void keep(struct containers *c, const struct container_facts *facts,
+    const int fds[WIRE_KEPT_FDS], int log)
 {
 	struct kept *k = xcalloc(1, sizeof(*k));
 
@@ -203,15 +204,15 @@ static struct kept *keep(
 	    .facts = *facts,
 	    .process = {.fd = -1, .events = EPOLLIN, .on_ready = on_conmon_end},
 	    .exit_dir = -1,
-	    .oom = -1};
+	    .oom = -1,
+	    .log = log};
 	map_put(&c->kept, str_from(k->facts.id), k);
 	if (!fds)
-		return k;
+		return;
 	k->process.fd = fds[WIRE_KEPT_PROCESS];
 	k->exit_dir = fds[WIRE_KEPT_EXIT];
 	k->oom = fds[WIRE_KEPT_OOM];
 	check(loop_io_add(c->spawn->loop, &k->process) == 0);
-	return k;
 }
 
 /* ---- asking ---- */
@@ -338,11 +339,11 @@ void spawn_container_remove(struct spawn *s, const char *id, container_done *don
 	plain(s, WIRE_CONTAINER_REMOVE, id, 0, done, ctx);
 }
 
-void spawn_container_log(
-    struct spawn *s, const char *id, void (*done)(void *ctx, int fd), void *ctx)
+int spawn_container_log(struct spawn *s, const char *id)
 {
-	add_request(s->containers, WIRE_CONTAINER_LOG, id, ctx)->done.fd = done;
-	pump(s->containers);
+	struct kept *k = find_kept(s->containers, id);
+
+	return k ? take_fd(&k->log) : -1;
 }
 
 void spawn_container_usage(struct spawn *s, const char *id,
@@ -486,24 +487,35 @@ static void made_sandbox(struct request *q, struct wire_msg *m, const int *fds, 
 	q->done.net(q->ctx, 0, "", read_net(&m->net, fds, NULL, 0, &net));
 }
 
+/* What comes with a container that is there; returns those of its network. */
+static const int *take_kept(struct containers *c, const struct container_facts *facts,
+    const struct wire_msg *m, const int *fds, size_t count)
+{
+	size_t kept = facts->state == CONTAINER_EXITED ? 0 : WIRE_KEPT_FDS;
+	size_t net = kept + (m->container.has_log != 0);
+
+	check(count == net + (m->net.has_namespace ? WIRE_NET_FDS : 0));
+	keep(c, facts, kept ? fds : NULL, net > kept ? fds[kept] : -1);
+	return fds + net;
+}
+
 static void made_container(
     struct containers *c, struct request *q, struct wire_msg *m, const int *fds, size_t count)
 {
 	struct container_facts facts = {.state = CONTAINER_CREATED};
 	struct container_net net;
+	const int *net_fds;
 
 	memcpy(facts.id, q->id, sizeof(facts.id));
 	memcpy(facts.sandbox, q->sandbox, sizeof(facts.sandbox));
 	if (m->result < 0) {
 		facts.state = CONTAINER_EXITED; /* there may be something to remove */
-		keep(c, &facts, NULL);
+		keep(c, &facts, NULL, -1);
 		q->done.net(q->ctx, m->result, m->text, NULL);
 		return;
 	}
-	check(count == WIRE_KEPT_FDS + (m->net.has_namespace ? WIRE_NET_FDS : 0));
-	keep(c, &facts, fds);
-	q->done.net(
-	    q->ctx, 0, "", read_net(&m->net, fds + WIRE_KEPT_FDS, q->ports, q->port_count, &net));
+	net_fds = take_kept(c, &facts, m, fds, count);
+	q->done.net(q->ctx, 0, "", read_net(&m->net, net_fds, q->ports, q->port_count, &net));
 }
 
 static void told_usage(struct request *q, struct wire_msg *m, const int *fds, size_t count)
@@ -568,7 +580,6 @@ static void answered(
 	case WIRE_CONTAINER_MAKE: made_container(c, q, m, fds, count); return;
 	case WIRE_CONTAINER_USAGE: told_usage(q, m, fds, count); return;
 	case WIRE_CONTAINER_EXEC: told_exec(c, q, m, fds, count); return;
-	case WIRE_CONTAINER_LOG: q->done.fd(q->ctx, one ? fds[0] : -1); return;
 	case WIRE_CONTAINER_ATTACH:
 		q->done.attach(q->ctx, m->result, m->text, one ? fds[0] : -1);
 		return;
@@ -621,15 +632,14 @@ static void found_container(struct containers *c, struct wire_msg *m, const int 
 	    .oom_killed = w->oom_killed != 0,
 	    .started_ms = w->started_ms,
 	    .finished_ms = w->finished_ms};
-	size_t net_fds = m->net.has_namespace ? WIRE_NET_FDS : 0;
 	struct container_net net;
+	const int *net_fds;
 
-	check(count == net_fds + (facts.state == CONTAINER_EXITED ? 0 : WIRE_KEPT_FDS));
 	hex_encode(w->id, WIRE_ID_SIZE, facts.id);
 	hex_encode(w->sandbox, WIRE_ID_SIZE, facts.sandbox);
-	keep(c, &facts, facts.state == CONTAINER_EXITED ? NULL : fds);
-	c->handler->on_found(c->ctx, NULL, &facts,
-	    read_net(&m->net, fds + count - net_fds, ports, WIRE_PORTS_MAX, &net));
+	net_fds = take_kept(c, &facts, m, fds, count);
+	c->handler->on_found(
+	    c->ctx, NULL, &facts, read_net(&m->net, net_fds, ports, WIRE_PORTS_MAX, &net));
 }
 
 void containers_on_message(struct containers *c, struct wire_msg *m, const int *fds, size_t count)

@@ -73,10 +73,9 @@ void spawn_container_remove(struct spawn *s, const char *id, container_done *don
 /* stdout and stderr as conmon writes them (k8s-file format: TIME STREAM F|P TEXT), for reading from
  * the start on; the descriptor is the callee's, open for reading and writing; core's user may read
  * the file, or it could not be watched by inotify. Whoever has read may give the disk back by
- * fallocate(FALLOC_FL_PUNCH_HOLE): the size goes on growing, the blocks do not. done with -1 when
- * there is none. */
-void spawn_container_log(
-    struct spawn *s, const char *id, void (*done)(void *ctx, int fd), void *ctx);
+ * fallocate(FALLOC_FL_PUNCH_HOLE): the size goes on growing, the blocks do not. Once for each
+ * container that was made or found; -1 when there is none. */
+int spawn_container_log(struct spawn *s, const char *id);
 
 /* Open files of the kernel, for pread at 0; the callee's; -1 where the kernel has none. */
 struct container_usage {

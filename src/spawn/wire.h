@@ -59,7 +59,6 @@ enum wire_kind {
 	WIRE_CONTAINER_START,
 	WIRE_CONTAINER_SIGNAL, /* container.signal */
 	WIRE_CONTAINER_REMOVE,
-	WIRE_CONTAINER_LOG,
 	WIRE_CONTAINER_USAGE,
 	WIRE_CONTAINER_ATTACH,
 	WIRE_CONTAINER_RESIZE, /* container.rows, container.columns */
@@ -77,7 +76,8 @@ enum wire_kind {
 	WIRE_CODE_DELETED,   /* serial, result */
 	WIRE_CONTAINER_DONE, /* serial, result, text: why, or net; descriptors, see below */
 	WIRE_SANDBOX_FOUND,  /* serial, container.sandbox, net; its record and WIRE_NET_FDS */
-	WIRE_CONTAINER_FOUND, /* serial, container, net; WIRE_KEPT_FDS and WIRE_NET_FDS */
+	WIRE_CONTAINER_FOUND, /* serial, container, net; descriptors as of CONTAINER_MAKE, but
+				 none of WIRE_KEPT_FDS if it has ended */
 	WIRE_LAYER_UNPACKED,  /* as WIRE_UNPACKED; size_bytes of the tar */
 	WIRE_LAYER_DELETED,   /* serial, result */
 	WIRE_ARCHIVE_OPENED,  /* serial; a pipe out of which the members come */
@@ -86,10 +86,10 @@ enum wire_kind {
 
 /* Descriptors that come with a good WIRE_CONTAINER_DONE:
  *   SANDBOX_MAKE     WIRE_NET_FDS if net says that there is a namespace
- *   CONTAINER_MAKE   WIRE_KEPT_FDS, then as above
+ *   CONTAINER_MAKE   WIRE_KEPT_FDS, the log if container.has_log, then as above
  *   CONTAINER_EXEC   a socket that tells the exit code as decimal text and ends the process when
  *                    core ends its side; a terminal, or stdin, stdout, stderr
- *   CONTAINER_LOG    the log        CONTAINER_ATTACH   conmon's socket
+ *   CONTAINER_ATTACH conmon's socket
  *   CONTAINER_USAGE  those of memory, peak, cpu, pids, net that container.usage has bits for */
 #define WIRE_NET_FDS 2 /* listening on 169.254.170.2: port 80, port 4566 */
 enum wire_kept_fd {
@@ -148,7 +148,7 @@ struct wire_container {
 	uint32_t state;        /* enum container_state */
 	int32_t exit_code;     /* meaningless while it runs */
 	uint32_t ended_unseen; /* the machine restarted, or conmon was killed: no exit code */
-	uint32_t oom_killed, pad;
+	uint32_t oom_killed, has_log;
 	int64_t started_ms, finished_ms;
 };
 

@@ -115,9 +115,11 @@ static int make_all(const struct place *p, const struct container_spec *spec, co
 		r = note_processes(p, e);
 	if (r == 0)
 		r = container_add_kept(p, a, e);
-	if (r == 0)
-		netns_add(a, &n, &net);
-	return r;
+	if (r < 0)
+		return r;
+	inspect_log(p, a);
+	netns_add(a, &n, &net);
+	return 0;
 }
 
 int container_make(const struct spawner *s, struct record_container *r, const void *record,

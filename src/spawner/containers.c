@@ -96,7 +96,6 @@ static int with_container(
 	case WIRE_CONTAINER_START: return container_start(p, e);
 	case WIRE_CONTAINER_SIGNAL: return container_signal(p, (int)m->container.signal, e);
 	case WIRE_CONTAINER_REMOVE: return container_remove(p, false, e);
-	case WIRE_CONTAINER_LOG: return inspect_log(p, a, e);
 	case WIRE_CONTAINER_USAGE: return inspect_usage(p, a, e);
 	case WIRE_CONTAINER_ATTACH: return inspect_attach(p, a, e);
 	default: return inspect_resize(p, m->container.rows, m->container.columns, e);

@@ -164,7 +164,7 @@ int runtime_run(const char *runtime, const char *const *args, struct err *e);
 const char *runtime_path(const char *name, char out[64]); /* NULL: there is no such runtime */
 
 /* ---- inspect.c: descriptors for core ---- */
-int inspect_log(const struct place *p, struct answer *a, struct err *e);
+void inspect_log(const struct place *p, struct answer *a);
 int inspect_usage(const struct place *p, struct answer *a, struct err *e);
 int inspect_attach(const struct place *p, struct answer *a, struct err *e);
 int inspect_resize(const struct place *p, unsigned rows, unsigned columns, struct err *e);

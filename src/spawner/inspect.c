@@ -13,15 +13,15 @@
 #include "spawner/containers_int.h"
 #include "spawner/remove.h"
 
-int inspect_log(const struct place *p, struct answer *a, struct err *e)
+void inspect_log(const struct place *p, struct answer *a)
 {
 	_cleanup_close_ int fd = openat(p->bundle, "log", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 
 	/* Core watches it by inotify, for which it must be able to read it. */
 	if (fd < 0 || fchmod(fd, 0644) < 0)
-		return err_sys(e, errno, "opening the log");
+		return;
+	a->msg.container.has_log = 1;
 	answer_add(a, take_fd(&fd));
-	return 0;
 }
 
 static int open_net_counters(const struct place *p)
@@ -176,6 +176,7 @@ static void tell_container(struct place *p, bool stale, struct answer *a)
 		say_state(p, stale, c);
 		c->state = CONTAINER_EXITED; /* in this moment */
 	}
+	inspect_log(p, a);
 	if (c->state != CONTAINER_EXITED)
 		listen_again(init.pid, &a->msg.net, a);
 	else

@@ -237,20 +237,6 @@ static int open_data(const char *path, struct stat *ret, struct err *e)
 	return fd;
 }
 
-/* Used by path, in the namespace of container runtimes. */
-static int make_container_dirs(int data, struct err *e)
-{
-	static const char *const names[] = {"tasks", "net", "volumes"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		_cleanup_close_ int fd = own_dir(data, names[i], 0, 0700, e);
-
-		if (fd < 0)
-			return fd;
-	}
-	return 0;
-}
-
 /* What is made in this directory does not belong together. ext4 then gives each directory another
  * group of inodes; other file systems need no telling. */
 static void spread(int dir)
@@ -261,6 +247,21 @@ static void spread(int dir)
 		flags |= FS_TOPDIR_FL;
 		(void)ioctl(dir, FS_IOC_SETFLAGS, &flags);
 	}
+}
+
+/* Used by path, in the namespace of container runtimes. */
+static int make_container_dirs(int data, struct err *e)
+{
+	static const char *const names[] = {"tasks", "net", "volumes"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_close_ int fd = own_dir(data, names[i], 0, 0700, e);
+
+		if (fd < 0)
+			return fd;
+		spread(fd);
+	}
+	return 0;
 }
 
 static int open_dirs(struct spawner *s, const struct options *o, struct err *e)

@@ -129,12 +129,15 @@ _noreturn_ static void run_pause(const struct spawner *s, const struct sandbox_s
 		fds[2] = openat(proc, "self/ns/net", O_RDONLY | O_CLOEXEC);
 		need(fds[2], "opening the network namespace");
 	}
-	news.pid = fork();
+	/* A new process namespace begins with the next process. */
+	news.pid = spec->share_pid ? fork() : getpid();
 	if (news.pid == 0)
 		become_pause(s->exe_pause, null);
 	need(news.pid, "starting mayfly-pause");
 	(void)fd_send_fds(out, &news, sizeof(news), fds, net ? 3 : 0, 0);
-	_exit(0);
+	if (spec->share_pid)
+		_exit(0);
+	become_pause(s->exe_pause, null);
 }
 
 /* ---- around it ---- */
@@ -237,7 +240,7 @@ static pid_t start_pause(struct making *m, int disk, struct err *e)
 	r = pid < 0 ? err_sys(e, errno, "starting a pause process") : attend(ends[0], pid, m, e);
 	if (r < 0)
 		shutdown(ends[0], SHUT_RDWR); /* it may wait for us */
-	if (pid > 0)
+	if (pid > 0 && (r < 0 || pid != m->news.pid))
 		waitpid(pid, NULL, 0);
 	if (r == 0 && (process_note(p->dir, "pause.new", m->news.pid) < 0 ||
 			  send(ends[0], "", 1, MSG_NOSIGNAL) != 1))

@@ -85,7 +85,10 @@ static int map_file(int fd, size_t size, char **ret_map)
 	return 0;
 }
 
-/* Of a small disk a twentieth is left: half of one would be no use to anybody. */
+/*
+ * Of a small disk a twentieth is left: half of one would be no use to anybody. The worker and the
+ * loop may both look before either makes its segment, so that one segment less can be left.
+ */
 static bool has_room(const struct journal *j, size_t size)
 {
 	struct statvfs v;

@@ -24,6 +24,7 @@ static struct loop *loop;
 static struct spawn *spawn;
 static int client = -1;
 static struct loop_io listener_io, client_io;
+#define LOGS_MAX 256
 static char line[1 << 20];
 static size_t line_len;
 
@@ -123,16 +124,35 @@ static json_t *bytes(const char *text, size_t len)
 	return s ? s : json_string("not UTF-8");
 }
 
-static void on_log(void *ctx, int fd)
+/* It is given once, and read many times: what is open stays so until the end. */
+static int log_of(const char *id)
 {
-	json_t *r = reply_to(ctx, fd < 0 ? -1 : 0, "");
+	static struct {
+		char id[CONTAINER_ID_SIZE];
+		int fd;
+	} logs[LOGS_MAX];
+	static size_t count;
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(logs[i].id, id) == 0)
+			return logs[i].fd;
+	check(count < LOGS_MAX);
+	logs[count].fd = spawn_container_log(spawn, id);
+	if (logs[count].fd < 0)
+		return -1;
+	snprintf(logs[count].id, sizeof(logs[count].id), "%s", id);
+	return logs[count++].fd;
+}
+
+static json_t *read_log(struct command *c, const char *id)
+{
 	static char text[1 << 20];
+	int fd = log_of(id);
 	ssize_t n = fd >= 0 ? pread(fd, text, sizeof(text), 0) : -1;
+	json_t *r = reply_to(c, fd < 0 ? -1 : 0, "");
 
 	json_object_set_new(r, "log", bytes(text, n > 0 ? (size_t)n : 0));
-	if (fd >= 0)
-		close(fd);
-	finish(ctx, r);
+	return r;
 }
 
 static void add_counter(json_t *r, const char *name, int fd)
@@ -406,7 +426,7 @@ static void obey(json_t *j)
 	else if (strcmp(op, "remove") == 0)
 		spawn_container_remove(spawn, id, on_plain, c);
 	else if (strcmp(op, "log") == 0)
-		spawn_container_log(spawn, id, on_log, c);
+		finish(c, read_log(c, id));
 	else if (strcmp(op, "usage") == 0)
 		spawn_container_usage(spawn, id, on_usage, c);
 	else if (strcmp(op, "attach") == 0)

@@ -521,21 +521,12 @@ void spawn_container_remove(struct spawn *s, const char *id, container_done *don
 	snprintf(ev->id, sizeof(ev->id), "%s", id);
 }
 
-static void do_log(struct event *ev)
+int spawn_container_log(struct spawn *s, const char *id)
 {
-	struct fake_container *c = fake_find(ev->id);
-
-	((void (*)(void *, int))ev->a)(ev->ctx, c ? dup(c->log) : -1);
-}
-
-void spawn_container_log(
-    struct spawn *s, const char *id, void (*done)(void *ctx, int fd), void *ctx)
-{
-	struct event *ev = event_add(do_log, ctx);
+	const struct fake_container *c = fake_find(id);
 
 	(void)s;
-	ev->a = (void *)done;
-	snprintf(ev->id, sizeof(ev->id), "%s", id);
+	return c ? dup(c->log) : -1;
 }
 
 void spawn_container_usage(struct spawn *s, const char *id,

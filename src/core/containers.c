@@ -144,6 +144,16 @@ static void find_object(void *ctx, const char *account, const char *region, cons
 	s3_object_load(c->s3, account, name, rest.ptr, NULL, OBJECT_MAX, on_object, l);
 }
 
+/* ---- protection ---- */
+
+static void protect(void *ctx, const char *task_arn, const struct task_protect *change,
+    task_protected_fn *done, void *done_ctx)
+{
+	struct core *c = ctx;
+
+	ecs_protect(c->ecs, task_arn, change, done, done_ctx);
+}
+
 /* ---- opening ---- */
 
 static int open_tasks(struct core *c, struct err *e)
@@ -162,6 +172,7 @@ static int open_tasks(struct core *c, struct err *e)
 	    .endpoint_close = inside_endpoint_close,
 	    .secret = find_secret,
 	    .object = find_object,
+	    .protect = protect,
 	    .ctx = c};
 
 	c->tasks = tasks_open(&o, e);

@@ -10,6 +10,7 @@
 #include "core/task_page.h"
 #include "invoke/invoke.h"
 #include "meter/meter.h"
+#include "sched/task.h"
 #include "service/lambda/lambda.h"
 
 void pages_reply_json(struct http_request *r, unsigned status, struct str body)
@@ -262,6 +263,8 @@ void pages_on_request(const struct front_parts *p, struct http_request *r)
 			image_pages_on_request(p, r);
 	} else if (task_page_is(r->path)) {
 		task_page_request(p, r);
+	} else if (str_has_prefix(r->path, TASKS_METADATA_PATH)) {
+		tasks_metadata(p->tasks, r);
 	} else if (!str_is(r->method, "GET")) {
 		pages_reply_error(r, 405, "Only GET is answered here.");
 	} else if (str_is(r->path, "/_mayfly/health")) {
@@ -298,6 +301,8 @@ void pages_on_cancel(const struct front_parts *p, struct http_request *r)
 		image_pages_on_cancel(p, r);
 	else if (task_page_is(r->path))
 		task_page_cancel(r);
+	else if (str_has_prefix(r->path, TASKS_METADATA_PATH))
+		tasks_metadata_cancel(r);
 	else if (str_is(r->path, "/_mayfly/bill") && r->user)
 		((struct bill *)r->user)->r = NULL;
 	else if (str_has_prefix(r->path, LAMBDA_CODE_PATH))

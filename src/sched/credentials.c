@@ -7,15 +7,15 @@ static bool ours(const struct task *t, struct str id)
 	return id.len == strlen(t->credentials) && str_is(id, t->credentials) && spec_task_role(t);
 }
 
-bool credentials_serve(struct task *t, struct http_request *r)
+bool credentials_serve(struct task *t, struct str path, struct http_request *r)
 {
 	static const char prefix[] = "/v2/credentials";
 	const struct tasks_options *o = &t->all->o;
-	struct str id = str_sub(r->path, sizeof(prefix) - 1);
+	struct str id = str_sub(path, sizeof(prefix) - 1);
 	struct task_keys keys = {.expires_ms = 0};
 	char expires[TIME_ISO_SIZE];
 
-	if (!str_has_prefix(r->path, prefix))
+	if (!str_has_prefix(path, prefix))
 		return false;
 	if (id.len < 2) {
 		metadata_error(

@@ -99,27 +99,49 @@ static void set_secrets(struct env *v, const struct unit *u)
 	}
 }
 
+/* SDKs take keys by plain HTTP from the host itself only. */
+static bool is_loopback(const char *url)
+{
+	return !strncmp(url, "http://127.", 11) || !strncmp(url, "http://[::1]", 12);
+}
+
+static void set_endpoints(struct env *v, const struct spec_in *in)
+{
+	const struct task *t = in->task;
+	bool host = t->network == CONTAINER_NET_HOST;
+	const char *base = "http://169.254.170.2", *keys;
+	char id[64];
+
+	if (host && !in->endpoint)
+		return;
+	if (host)
+		base = arena_printf(
+		    v->arena, "%s" TASKS_METADATA_PATH "%s", in->endpoint, t->metadata_key);
+	unit_metadata_id(in->unit, id);
+	set_text(v, "ECS_CONTAINER_METADATA_URI_V4", arena_printf(v->arena, "%s/v4/%s", base, id),
+	    REPLACE);
+	set_text(v, "ECS_AGENT_URI", arena_printf(v->arena, "%s/api/%s", base, id), REPLACE);
+	if (!spec_task_role(t))
+		return;
+	keys = arena_printf(v->arena, "/v2/credentials/%s", t->credentials);
+	if (!host)
+		set_text(v, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", keys, REPLACE);
+	else if (is_loopback(base))
+		set_text(v, "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+		    arena_printf(v->arena, "%s%s", base, keys), REPLACE);
+}
+
 static void set_ours(struct env *v, const struct spec_in *in)
 {
 	const struct task *t = in->task;
 	const char *launch = docs_str(t->base, "launchType");
-	char id[64];
 
 	set_text(v, "AWS_EXECUTION_ENV",
 	    launch && !strcmp(launch, "FARGATE") ? "AWS_ECS_FARGATE" : "AWS_ECS_EC2", REPLACE);
 	set_text(v, "AWS_REGION", t->region, KEEP);
 	set_text(v, "AWS_DEFAULT_REGION", t->region, KEEP);
 	set_text(v, "AWS_ENDPOINT_URL", in->endpoint, KEEP);
-	if (t->network == CONTAINER_NET_HOST)
-		return; /* core listens in namespaces of containers only */
-	unit_metadata_id(in->unit, id);
-	set_text(v, "ECS_CONTAINER_METADATA_URI_V4",
-	    arena_printf(v->arena, "http://169.254.170.2/v4/%s", id), REPLACE);
-	set_text(
-	    v, "ECS_AGENT_URI", arena_printf(v->arena, "http://169.254.170.2/api/%s", id), REPLACE);
-	if (spec_task_role(t))
-		set_text(v, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-		    arena_printf(v->arena, "/v2/credentials/%s", t->credentials), REPLACE);
+	set_endpoints(v, in);
 }
 
 void env_build(struct arena *a, const struct spec_in *in, struct container_spec *ret)

@@ -2,6 +2,10 @@
  * The task metadata endpoint, version 4, at 169.254.170.2 of each network namespace: about a
  * container, its task, what they use, and the keys of its role. A namespace reaches only its own
  * task. Clients are hostile: few connections, small bodies, a bucket of requests for each task.
+ *
+ * Tasks in the host's network have no namespace of their own: they ask at the server, at a path
+ * that begins with a key which is in their environment only, as other users of the host reach it,
+ * too.
  */
 #include <stdio.h>
 
@@ -270,7 +274,7 @@ static bool allowed(struct task *t)
 	return true;
 }
 
-static struct unit *unit_of(const struct task *t, struct str id)
+struct unit *metadata_unit(const struct task *t, struct str id)
 {
 	char text[64];
 
@@ -282,10 +286,10 @@ static struct unit *unit_of(const struct task *t, struct str id)
 	return NULL;
 }
 
-static void serve(struct task *t, struct http_request *r)
+static void serve(struct task *t, struct str path, struct http_request *r)
 {
-	struct str rest = str_sub(r->path, 4), id = str_cut(&rest, '/');
-	struct unit *u = str_has_prefix(r->path, "/v4/") ? unit_of(t, id) : NULL;
+	struct str rest = str_sub(path, 4), id = str_cut(&rest, '/');
+	struct unit *u = str_has_prefix(path, "/v4/") ? metadata_unit(t, id) : NULL;
 
 	while (rest.len && rest.ptr[rest.len - 1] == '/')
 		rest.len--;
@@ -311,16 +315,39 @@ static void on_head(struct http_request *r)
 	r->body_limit = 4096;
 }
 
-static void on_request(struct http_request *r)
+static void answer(struct task *t, struct str path, struct http_request *r)
 {
-	struct task *t = r->listener_ctx;
-
 	if (!allowed(t))
 		metadata_reply(r, 429, json_string("You have reached maximum request limit."));
+	else if (str_has_prefix(path, "/api/"))
+		agent_serve(t, str_sub(path, 5), r);
 	else if (!str_is(r->method, "GET"))
 		metadata_reply(r, 405, json_string("405 method not allowed"));
-	else if (!credentials_serve(t, r))
-		serve(t, r);
+	else if (!credentials_serve(t, path, r))
+		serve(t, path, r);
 }
 
-const struct http_handler metadata_handler = {.on_head = on_head, .on_request = on_request};
+static void on_request(struct http_request *r)
+{
+	answer(r->listener_ctx, r->path, r);
+}
+
+const struct http_handler metadata_handler = {
+    .on_head = on_head, .on_request = on_request, .on_cancel = tasks_metadata_cancel};
+
+void tasks_metadata(const struct tasks *all, struct http_request *r)
+{
+	struct str path = str_sub(r->path, sizeof(TASKS_METADATA_PATH) - 1);
+	struct str key = {path.ptr, sizeof(((struct task *)NULL)->metadata_key) - 1};
+
+	list_for_each (n, &all->live) {
+		struct task *t = list_entry(n, struct task, node);
+
+		if (t->network == CONTAINER_NET_HOST && path.len > key.len &&
+		    str_is(key, t->metadata_key)) {
+			answer(t, str_sub(path, key.len), r);
+			return;
+		}
+	}
+	metadata_reply(r, 404, json_string("404 page not found"));
+}

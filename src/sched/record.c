@@ -261,6 +261,8 @@ json_t *record_own(const struct task *t)
 		json_array_append_new(units, own_unit(&t->units[i]));
 	o = json_pack("{s:s, s:s, s:i, s:o}", "sandbox", t->sandbox_id, "credentials",
 	    t->credentials, "phase", (int)t->phase, "units", units);
+	if (t->network == CONTAINER_NET_HOST)
+		docs_set(o, "metadataKey", t->metadata_key);
 	if (*t->place.address)
 		json_object_set_new(o, "net",
 		    json_pack("{s:s, s:s, s:s, s:i}", "address", t->place.address, "gateway",
@@ -312,6 +314,8 @@ void record_restore(struct task *t, const json_t *record, const json_t *own)
 
 	copy_text(t->sandbox_id, sizeof(t->sandbox_id), docs_str(own, "sandbox"));
 	copy_text(t->credentials, sizeof(t->credentials), docs_str(own, "credentials"));
+	if (docs_str(own, "metadataKey"))
+		copy_text(t->metadata_key, sizeof(t->metadata_key), docs_str(own, "metadataKey"));
 	t->phase = (enum task_phase)docs_int(own, "phase");
 	copy_text(t->place.address, sizeof(t->place.address), docs_str(net, "address"));
 	copy_text(t->place.gateway, sizeof(t->place.gateway), docs_str(net, "gateway"));

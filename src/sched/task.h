@@ -33,6 +33,19 @@ struct task_keys {
 	int64_t expires_ms; /* wall */
 };
 
+struct task_protect {
+	bool on, has_minutes;
+	int64_t minutes;
+};
+/* One of the three, all borrowed: what the API calls a protected task; its reason of a failure;
+ * what is wrong with the request, or, if fault_is_ours, with us. */
+struct task_protection {
+	const json_t *task;
+	const char *failure, *message;
+	bool fault_is_ours;
+};
+typedef void task_protected_fn(void *ctx, const struct task_protection *p);
+
 struct tasks_options {
 	struct loop *loop;
 	struct store *store;
@@ -61,6 +74,9 @@ struct tasks_options {
 	/* Contents of an object, by ARN, for environmentFiles; at most 1 MiB. As above. */
 	void (*object)(void *ctx, const char *account, const char *region, const char *arn,
 	    void (*done)(void *done_ctx, const struct str *data, const char *why), void *done_ctx);
+	/* Change scale-in protection of a task, or with NULL only ask for it. done exactly once. */
+	void (*protect)(void *ctx, const char *task_arn, const struct task_protect *change,
+	    task_protected_fn *done, void *done_ctx);
 	/* A task's record has changed and is on disk: for events, and for those who wait. */
 	void (*changed)(void *ctx, const json_t *task);
 	void *ctx;
@@ -114,6 +130,13 @@ void tasks_walk(const struct tasks *t, const char *prefix,
 /* Change members that are the service's (tags, protection): merged into the record. */
 void tasks_update(struct tasks *t, const char *task_arn, json_t *members,
     void (*done)(void *ctx, int result), void *ctx);
+
+/* ---- for tasks in the host's network ---- */
+
+/* Below this path of the server they find what others find at 169.254.170.2. */
+#define TASKS_METADATA_PATH "/_mayfly/metadata/"
+void tasks_metadata(const struct tasks *t, struct http_request *r);
+void tasks_metadata_cancel(struct http_request *r);
 
 /* ---- for people: logs, attach, exec, stats ---- */
 

@@ -8,11 +8,13 @@
  *   life.c     a task's phases; unit.c a container's ("unit": one container of one task)
  *   depend.c   who waits for whom, at start and at stop
  *   input.c    secrets, environment files, images: what is fetched before anything can start
- *   spec.c     what the spawner is told of a container; mount.c, env.c, text.c, limit.c: parts of
- * it record.c   a task as ECS shows it, and what we remember beside it adopt.c    what a former
- * life of core left running health.c   health checks tail.c     log files into log streams, as
- * log_option.c says host.c     what the machine has left metadata.c, stats.c, credentials.c   what
- * containers ask for at 169.254.170.2
+ *   spec.c     what the spawner is told of a container; mount.c, env.c, text.c, limit.c: parts
+ *   record.c   a task as ECS shows it, and what we remember beside it
+ *   adopt.c    what a former life of core left running
+ *   health.c   health checks
+ *   tail.c     log files into log streams, as log_option.c says
+ *   host.c     what the machine has left
+ *   metadata.c, stats.c, credentials.c, agent.c: what containers ask for at 169.254.170.2
  */
 #pragma once
 
@@ -145,6 +147,7 @@ struct task {
 
 	char sandbox_id[CONTAINER_ID_SIZE];
 	char credentials[37];
+	char metadata_key[37]; /* of one in the host's network */
 	enum container_network network;
 	enum sandbox_state sandbox;
 	unsigned removals; /* failed attempts */
@@ -343,12 +346,16 @@ void host_reserve(struct tasks *all, const struct task *t, int sign);
 void host_sizes(const json_t *definition, const json_t *overrides, int64_t *ret_cpu_units,
     int64_t *ret_memory_mib);
 
-/* ---- metadata.c, stats.c, credentials.c ---- */
+/* ---- metadata.c, stats.c, credentials.c, agent.c ---- */
 
 extern const struct http_handler metadata_handler;
 void metadata_reply(struct http_request *r, unsigned status, json_t *json); /* taken */
 void metadata_error(struct http_request *r, unsigned status, const char *code, const char *message);
-bool credentials_serve(struct task *t, struct http_request *r); /* false: not for it */
+struct unit *metadata_unit(const struct task *t, struct str id); /* NULL: none of it */
+/* false: not for it. */
+bool credentials_serve(struct task *t, struct str path, struct http_request *r);
+/* path: behind "/api/". */
+void agent_serve(struct task *t, struct str path, struct http_request *r);
 json_t *metadata_task(const struct task *t, bool tags);
 json_t *metadata_container(const struct unit *u);
 json_t *stats_container(struct unit *u); /* null while there are none */

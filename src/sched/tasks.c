@@ -91,6 +91,7 @@ struct task *task_new(struct tasks *all, json_t *base, json_t *definition)
 	make_units(t);
 	rand_hex(t->sandbox_id, CONTAINER_ID_SIZE - 1);
 	rand_uuid(t->credentials);
+	rand_uuid(t->metadata_key);
 	for (unsigned i = 0; i < t->unit_count; i++)
 		unit_set_id(&t->units[i]);
 	host_sizes(definition, json_object_get(base, "overrides"), &t->cpu_units, &t->memory_mib);

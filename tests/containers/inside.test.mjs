@@ -1,9 +1,11 @@
 // What a container finds inside: environment, secrets, files, user, limits, metadata, credentials.
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
 import { after, afterEach, before, test } from 'node:test';
 
 import { Rig, makeImage, s3, secrets, ssm } from './rig.mjs';
 
+const require = createRequire(new URL('../api/server.mjs', import.meta.url));
 let rig;
 before(async () => {
 	rig = await Rig.start({ images: { busybox: makeImage(), own: makeImage({ config: {
@@ -61,6 +63,66 @@ wget -q -O - http://169.254.170.2/v4/other 2>/dev/null || echo refused`;
 		assert.equal(healthy, 'healthy');
 		assert.equal(refused, 'refused');
 	});
+
+// Other users of the host reach the same addresses: without the keys in the paths there is nothing.
+test('tasks in the network of the host find metadata and keys at paths that only they know', async () => {
+	const arn = await rig.run([{ sh: 'env; while :; do sleep 0.1; done' }],
+		{ networkMode: 'host', taskRoleArn: 'arn:aws:iam::123456789012:role/task' });
+	const lines = await rig.until('the environment', async () => {
+		const all = await rig.lines(arn);
+		return all.some((l) => l.startsWith('AWS_CONTAINER_CREDENTIALS_FULL_URI=')) &&
+			all.some((l) => l.startsWith('ECS_AGENT_URI=')) &&
+			all.some((l) => l.startsWith('ECS_CONTAINER_METADATA_URI_V4=')) && all;
+	});
+	const env = Object.fromEntries(lines.map((l) => l.split(/=(.*)/s).slice(0, 2)));
+	const { ECS_CONTAINER_METADATA_URI_V4: uri, AWS_CONTAINER_CREDENTIALS_FULL_URI: keys } = env;
+	assert.equal(env.AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, undefined);
+	const get = async (url) => {
+		const response = await fetch(url);
+		return { status: response.status, body: await response.json() };
+	};
+	assert.equal((await get(uri)).body.Name, 'c0');
+	assert.equal((await get(`${uri}/task`)).body.TaskARN, arn);
+	// As the SDK takes them, by its own rules for such addresses.
+	const provider = require('@aws-sdk/credential-provider-http');
+	const got = await provider.fromHttp({ awsContainerCredentialsFullUri: keys })();
+	assert.match(got.accessKeyId, /^ASIA/);
+	assert.ok(got.sessionToken && got.expiration > new Date());
+	const key = new URL(uri).pathname.split('/')[3], id = keys.split('/').at(-1);
+	assert.notEqual(key, id);
+	const other = '00000000-0000-4000-8000-000000000000';
+	for (const url of [uri.replace(key, other), keys.replace(key, other), keys.replace(key, ''),
+		keys.replace(key, `${key}0`), `${rig.server.url}/_mayfly/metadata/`, uri.slice(0, -1)])
+		assert.equal((await get(url)).status, 404, url);
+	assert.equal((await get(keys.replace(id, other))).body.code, 'InvalidIdInRequest');
+	// It is the same task for another core.
+	await rig.killCore();
+	assert.equal((await get(uri)).body.Name, 'c0');
+	assert.deepEqual((await get(`${env.ECS_AGENT_URI}/task-protection/v1/state`)).body,
+		{ failure: { Arn: arn, Detail: null, Reason: 'TASK_NOT_VALID' } });
+	await rig.halt(arn);
+	await rig.status(arn, 'STOPPED');
+	assert.equal((await get(uri)).status, 404);
+});
+
+test('the agent answers for the protection of its own task', async () => {
+	const state = '$ECS_AGENT_URI/task-protection/v1/state';
+	const put = (body) => `printf 'PUT /%s/task-protection/v1/state HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n%s' ` +
+		`"\${ECS_AGENT_URI#http://*/}" ${body.length} '${body}' | nc 169.254.170.2 80 | tail -n 1; echo`;
+	const { task, text } = await rig.output([`wget -q -O - ${state}; echo`, put('{"ProtectionEnabled":true,"ExpiresInMinutes":60}'),
+		put('{"ProtectionEnabled":true,"ExpiresInMinutes":2881}'), put('{"ExpiresInMinutes":1}'), put('{"ProtectionEnabled":1}'),
+		put('{"ProtectionEnabled":true,"Other":1}'), put('[')].join('\n'), {}, { networkMode: 'awsvpc' });
+	const answers = text.split('\n').map((l) => JSON.parse(l));
+	const failure = { Arn: task.taskArn, Detail: null, Reason: 'TASK_NOT_VALID' };
+	assert.deepEqual(answers.slice(0, 2), [{ failure }, { failure }]);
+	for (const { error } of answers.slice(2)) {
+		assert.deepEqual([error.Arn, error.Code], [task.taskArn, 'InvalidParameterException']);
+		assert.ok(error.Message);
+	}
+	assert.equal(answers.length, 7);
+	assert.match(answers[2].error.Message, /expiresInMinutes must be between 1 and 2880/);
+	assert.match(answers[3].error.Message, /does not contain 'ProtectionEnabled'/);
+});
 
 test('limits, mounts and rights are what the definition says', async () => {
 	const { text } = await rig.output(`hostname; cat /etc/hosts; cat /etc/resolv.conf

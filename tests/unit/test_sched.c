@@ -929,6 +929,85 @@ static void test_metadata(void **state)
 	assert_int_equal(http_status, 429);
 }
 
+/* ---- the agent: protection ---- */
+
+static const struct task_protect *asked;
+static struct task_protect asked_change;
+static task_protected_fn *asked_done;
+static void *asked_ctx;
+
+static void play_protect(void *ctx, const char *task_arn, const struct task_protect *change,
+    task_protected_fn *done, void *done_ctx)
+{
+	(void)ctx;
+	assert_string_equal(task_arn, rig_task()->arn);
+	asked = change ? &asked_change : NULL;
+	if (change)
+		asked_change = *change;
+	asked_done = done;
+	asked_ctx = done_ctx;
+}
+
+static struct http_request protection(const char *method, const char *body)
+{
+	static char path[128];
+	char id[64];
+	struct http_request r = {.method = str_from(method), .listener_ctx = rig_task()};
+
+	unit_metadata_id(&rig_task()->units[0], id);
+	snprintf(path, sizeof(path), "/api/%s/task-protection/v1/state", id);
+	r.path = str_from(path);
+	buf_puts(&r.body, body);
+	http_status = 0;
+	return r;
+}
+
+static void test_protection(void **state)
+{
+	json_t *task;
+	struct http_request r;
+
+	(void)state;
+	rig_begin("[{\"name\":\"web\",\"image\":\"img\",\"memory\":64}]", AWSVPC);
+	rig_run();
+	rig->o.protect = play_protect;
+	r = protection("PUT", "{\"ProtectionEnabled\":true,\"ExpiresInMinutes\":60}");
+	metadata_handler.on_request(&r);
+	assert_int_equal(http_status, 0);
+	assert_true(asked && asked->on && asked->has_minutes && asked->minutes == 60);
+	task = json_pack("{s:s, s:b, s:f}", "taskArn", "ARN", "protectionEnabled", 1,
+	    "expirationDate", 1700000000.0);
+	asked_done(asked_ctx, &(struct task_protection){.task = task});
+	json_decref(task);
+	assert_int_equal(http_status, 200);
+	assert_string_equal(http_body,
+	    "{\"protection\":{\"ProtectionEnabled\":true,\"ExpirationDate\":"
+	    "\"2023-11-14T22:13:20Z\",\"TaskArn\":\"ARN\"}}");
+	buf_done(&r.body);
+
+	r = protection("GET", "");
+	metadata_handler.on_request(&r);
+	assert_null(asked);
+	task = json_pack("{s:s, s:b}", "taskArn", "ARN", "protectionEnabled", 0);
+	asked_done(asked_ctx, &(struct task_protection){.task = task});
+	json_decref(task);
+	assert_string_equal(http_body, "{\"protection\":{\"ProtectionEnabled\":false,"
+				       "\"ExpirationDate\":null,\"TaskArn\":\"ARN\"}}");
+
+	/* A disk that is full, and a client that does not wait. */
+	metadata_handler.on_request(&r);
+	asked_done(asked_ctx, &(struct task_protection){.message = "full", .fault_is_ours = true});
+	assert_int_equal(http_status, 500);
+	http_status = 0;
+	metadata_handler.on_request(&r);
+	metadata_handler.on_cancel(&r);
+	asked_done(asked_ctx, &(struct task_protection){.failure = "MISSING"});
+	assert_int_equal(http_status, 0);
+	r = protection("DELETE", "");
+	metadata_handler.on_request(&r);
+	assert_int_equal(http_status, 405);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -945,7 +1024,7 @@ int main(void)
 	    T(test_kill_restarting), T(test_machine_restarts), T(test_machine_restarts_disk),
 	    T(test_orphans), T(test_health_of_adopted), T(test_kept_for_an_hour),
 	    T(test_forgotten_soon), T(test_held), T(test_held_too_long), T(test_quiet),
-	    T(test_update), T(test_lacks), T(test_network), T(test_metadata)};
+	    T(test_update), T(test_lacks), T(test_network), T(test_metadata), T(test_protection)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

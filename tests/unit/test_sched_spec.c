@@ -35,6 +35,8 @@ static const char *const image_cmd[] = {"cmd", "arg", NULL}, *const image_entry[
 static struct image_config image;
 static const char *resolv;
 
+static const char *endpoint;
+
 static int setup(void **state)
 {
 	(void)state;
@@ -46,6 +48,7 @@ static int setup(void **state)
 	    .working_dir = "/image",
 	    .stop_signal = ""};
 	resolv = "# comment\nnameserver 127.0.0.53\nnameserver 10.0.0.2\nsearch corp\n";
+	endpoint = "http://169.254.170.2:4566";
 	return 0;
 }
 
@@ -88,6 +91,7 @@ static void define(const char *container, const char *definition, const char *ov
 	task.network = spec_network(task.definition);
 	snprintf(task.sandbox_id, sizeof(task.sandbox_id), "00112233445566778899aabbccddeeff");
 	snprintf(task.credentials, sizeof(task.credentials), "uuid");
+	snprintf(task.metadata_key, sizeof(task.metadata_key), "key");
 	for (unsigned i = 0; i < 2; i++) {
 		units[i] = (struct unit){.task = &task, .index = i};
 		units[i].def =
@@ -105,7 +109,7 @@ static int build(void)
 	    .unit = &units[0],
 	    .image = &image,
 	    .resolv_conf = resolv,
-	    .endpoint = "http://169.254.170.2:4566"};
+	    .endpoint = endpoint};
 
 	why = ERR_INIT;
 	return spec_container(&arena, &in, &spec, &why);
@@ -283,9 +287,22 @@ static void test_env_many(void **state)
 static void test_env_host(void **state)
 {
 	(void)state;
+	endpoint = "http://127.0.0.1:4566";
 	make("", ",\"networkMode\":\"host\",\"taskRoleArn\":\"arn:role\"");
-	assert_null(env("ECS_CONTAINER_METADATA_URI_V4"));
+	assert_string_equal(env("ECS_CONTAINER_METADATA_URI_V4"),
+	    "http://127.0.0.1:4566/_mayfly/metadata/key/v4/meta-0");
+	assert_string_equal(
+	    env("ECS_AGENT_URI"), "http://127.0.0.1:4566/_mayfly/metadata/key/api/meta-0");
+	assert_string_equal(env("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+	    "http://127.0.0.1:4566/_mayfly/metadata/key/v2/credentials/uuid");
 	assert_null(env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"));
+	/* SDKs refuse keys from there, and go wrong if they are told to ask. */
+	teardown(NULL);
+	setup(NULL);
+	endpoint = "http://10.0.0.1:4566";
+	make("", ",\"networkMode\":\"host\",\"taskRoleArn\":\"arn:role\"");
+	assert_non_null(env("ECS_CONTAINER_METADATA_URI_V4"));
+	assert_null(env("AWS_CONTAINER_CREDENTIALS_FULL_URI"));
 }
 
 /* ---- rights ---- */

@@ -23,5 +23,9 @@ struct ecs_options {
 
 /* Load all documents; blocking, for start-up. NULL and e on failure. */
 struct ecs *ecs_open(const struct ecs_options *o, struct err *e);
+/* What UpdateTaskProtection and GetTaskProtection (change NULL) do, for a task that asks for
+ * itself. done is called once. */
+void ecs_protect(struct ecs *ecs, const char *task_arn, const struct task_protect *change,
+    task_protected_fn *done, void *done_ctx);
 /* No change is under way: close the store before. NULL is fine. */
 void ecs_close(struct ecs *ecs);

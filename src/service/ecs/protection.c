@@ -6,6 +6,7 @@
 #define UPDATE_MAX 10
 #define MINUTES_MAX 2880
 #define MINUTES_DEFAULT 120
+#define MINUTES_WRONG "expiresInMinutes must be between 1 and 2880."
 
 static bool of_service(const json_t *task)
 {
@@ -86,11 +87,15 @@ int ecs_get_task_protection(struct call *c, const struct ecs_get_task_protection
 	return answer(c, data, e);
 }
 
-static json_t *protection_of(const struct ecs_update_task_protection_in *in)
+static bool minutes_good(int64_t minutes)
 {
-	int64_t minutes = in->expires_in_minutes ? *in->expires_in_minutes : MINUTES_DEFAULT;
+	return minutes >= 1 && minutes <= MINUTES_MAX;
+}
 
-	if (!*in->protection_enabled)
+/* Members of the task. */
+static json_t *protection_of(bool on, int64_t minutes)
+{
+	if (!on)
 		return json_pack("{s:{}}", "protection");
 	return json_pack("{s:{s:o}}", "protection", "expirationDate",
 	    ecs_json_time(time_wall_ms() + minutes * 60000));
@@ -111,17 +116,72 @@ int ecs_update_task_protection(struct call *c, const struct ecs_update_task_prot
 	if (!in->tasks->count || in->tasks->count > UPDATE_MAX)
 		return fail(e, ECS_INVALID_PARAMETER_EXCEPTION,
 		    "Tasks must have between 1 and %d items.", UPDATE_MAX);
-	if (minutes && (*minutes < 1 || *minutes > MINUTES_MAX))
-		return fail(e, ECS_INVALID_PARAMETER_EXCEPTION,
-		    "expiresInMinutes must be between 1 and %d.", MINUTES_MAX);
+	if (minutes && !minutes_good(*minutes))
+		return fail(e, ECS_INVALID_PARAMETER_EXCEPTION, MINUTES_WRONG);
 	data = json_pack("{s:[], s:[]}", "arns", "failures");
 	for (i = 0; i < in->tasks->count; i++)
 		sort_out(c, ecs_cluster_name(cluster), in->tasks->items[i], data);
 	w = ecs_wait_new(c, answer, data);
 	json_array_foreach(json_object_get(data, "arns"), i, arn)
 	{
-		tasks_update(ecs_of(c)->tasks, json_string_value(arn), protection_of(in),
+		tasks_update(ecs_of(c)->tasks, json_string_value(arn),
+		    protection_of(*in->protection_enabled, minutes ? *minutes : MINUTES_DEFAULT),
 		    ecs_wait_done, ecs_wait_more(w));
 	}
 	return ecs_wait_return(w, e);
+}
+
+/* ---- for the task itself ---- */
+
+struct protect {
+	struct tasks *tasks;
+	char *arn;
+	task_protected_fn *done;
+	void *done_ctx;
+};
+
+static void tell(struct protect *p, int result)
+{
+	const json_t *task = tasks_get(p->tasks, p->arn);
+	struct task_protection answer = {.failure = "MISSING"};
+	json_t *shown = NULL;
+
+	if (result < 0 && result != -ENOENT)
+		answer = (struct task_protection){
+		    .message = "The change could not be stored: try again.", .fault_is_ours = true};
+	else if (task && !of_service(task))
+		answer.failure = "TASK_NOT_VALID";
+	else if (task)
+		answer = (struct task_protection){.task = shown = show(task)};
+	p->done(p->done_ctx, &answer);
+	json_decref(shown);
+	free(p->arn);
+	free(p);
+}
+
+static void on_protected(void *ctx, int result)
+{
+	tell(ctx, result);
+}
+
+void ecs_protect(struct ecs *ecs, const char *task_arn, const struct task_protect *change,
+    task_protected_fn *done, void *done_ctx)
+{
+	const struct task_protection wrong = {.message = MINUTES_WRONG};
+	const json_t *task = tasks_get(ecs->tasks, task_arn);
+	struct protect *p;
+
+	if (change && change->has_minutes && !minutes_good(change->minutes)) {
+		done(done_ctx, &wrong);
+		return;
+	}
+	p = xmalloc(sizeof(*p));
+	*p = (struct protect){ecs->tasks, xstrdup(task_arn), done, done_ctx};
+	if (!change || !task || !of_service(task))
+		tell(p, 0);
+	else
+		tasks_update(ecs->tasks, task_arn,
+		    protection_of(
+			change->on, change->has_minutes ? change->minutes : MINUTES_DEFAULT),
+		    on_protected, p);
 }

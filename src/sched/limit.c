@@ -73,7 +73,8 @@ static int build_capabilities(const json_t *linux_params, struct container_spec 
 static void build_memory(
     const struct unit *u, const json_t *linux_params, struct container_spec *ret)
 {
-	const json_t *swap = json_object_get(linux_params, "maxSwap");
+	const json_t *swap = json_object_get(linux_params, "maxSwap"),
+		     *swappiness = json_object_get(linux_params, "swappiness");
 	int64_t shares = spec_number(spec_member(u, "cpu"));
 
 	ret->cpu_shares = (uint32_t)(shares < SHARES_MIN   ? SHARES_MIN
@@ -84,6 +85,8 @@ static void build_memory(
 					<< 20;
 	ret->shm_bytes = (uint64_t)docs_int(linux_params, "sharedMemorySize") << 20;
 	ret->swap_bytes = swap ? json_integer_value(swap) << 20 : -1;
+	if (swap && swappiness) /* without the former the latter is not looked at, as on AWS */
+		ret->swappiness = (uint32_t)json_integer_value(swappiness) + 1;
 	ret->init = json_is_true(json_object_get(linux_params, "initProcessEnabled"));
 }
 

@@ -59,6 +59,8 @@ static int classify(const json_t *volume, struct container_mount *m, struct err 
 	static const char *const foreign[] = {"efsVolumeConfiguration",
 	    "fsxWindowsFileServerVolumeConfiguration", "s3filesVolumeConfiguration"};
 	const json_t *docker = json_object_get(volume, "dockerVolumeConfiguration");
+	const char *option =
+	    json_object_iter_key(json_object_iter(json_object_get(docker, "driverOpts")));
 	const char *path = docs_str(json_object_get(volume, "host"), "sourcePath"),
 		   *name = docs_str(volume, "name"), *scope = docs_str(docker, "scope"),
 		   *driver = docs_str(docker, "driver");
@@ -66,10 +68,15 @@ static int classify(const json_t *volume, struct container_mount *m, struct err 
 	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
 		if (json_object_get(volume, foreign[i]))
 			return err_set(
-			    e, EINVAL, "volume %.64s: %s is not available here", name, foreign[i]);
+			    e, ENODEV, "volume %.64s: %s is not available here", name, foreign[i]);
 	if (driver && strcmp(driver, "local") != 0)
 		return err_set(
-		    e, EINVAL, "volume %.64s: there is no volume driver %.64s", name, driver);
+		    e, ENODEV, "volume %.64s: there is no volume driver %.64s", name, driver);
+	if (option)
+		return err_set(e, ENODEV,
+		    "volume %.64s: the driver option %.64s is not available here; leave driverOpts "
+		    "out",
+		    name, option);
 	m->source = name;
 	m->kind = scope && !strcmp(scope, "shared") ? CONTAINER_MOUNT_VOLUME : CONTAINER_MOUNT_TASK;
 	if (path && *path) {
@@ -104,36 +111,81 @@ static int add_points(
 	return 0;
 }
 
-static int add_from(struct mounts *m, const struct spec_in *in, struct err *e)
+/* With what those have from others in turn, as Docker; there are no circles. */
+static int add_from(
+    struct mounts *m, const struct task *t, const json_t *def, bool read_only, struct err *e)
 {
 	size_t i;
 	json_t *v;
 
-	json_array_foreach(json_object_get(in->unit->def, "volumesFrom"), i, v)
+	json_array_foreach(json_object_get(def, "volumesFrom"), i, v)
 	{
 		const char *name = docs_str(v, "sourceContainer");
-		const struct unit *from = name && *name ? task_unit(in->task, name) : NULL;
-		int r = from ? add_points(m, in->task, from->def,
-				   json_is_true(json_object_get(v, "readOnly")), e)
+		const struct unit *from = name && *name ? task_unit(t, name) : NULL;
+		bool ro = read_only || json_is_true(json_object_get(v, "readOnly"));
+		int r = from ? add_points(m, t, from->def, ro, e)
 			     : err_set(e, EINVAL, "there is no container %.64s", name ? name : "");
 
+		if (r == 0)
+			r = add_from(m, t, from->def, ro, e);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static bool has_option(const json_t *tmpfs, const char *name)
+static bool is_mounted(const struct mounts *m, const char *target)
 {
+	for (size_t i = 0; i < m->count; i++)
+		if (!strcmp(m->items[i].target, target))
+			return true;
+	return false;
+}
+
+/* Before the others, which may lie in it. */
+static int add_first(struct mounts *m, struct container_mount item, struct err *e)
+{
+	int r = add(m, item, e);
+
+	if (r < 0)
+		return r;
+	item = m->items[m->count - 1];
+	memmove(&m->items[1], m->items, (m->count - 1) * sizeof(item));
+	m->items[0] = item;
+	return 0;
+}
+
+/* VOLUMEs of the image matter where the rest of the root is read-only: they are not. */
+static int add_image(struct mounts *m, const struct spec_in *in, struct err *e)
+{
+	const char *const *volumes = in->image->volumes;
+	int r = 0;
+
+	if (!json_is_true(json_object_get(in->unit->def, "readonlyRootFilesystem")))
+		return 0;
+	for (; r == 0 && volumes && *volumes; volumes++) {
+		const char *target = **volumes == '/' ? clean(m->arena, *volumes) : NULL;
+		struct container_mount item = {
+		    .kind = CONTAINER_MOUNT_ROOT, .source = target, .target = target};
+
+		if (target && !container_target_refused(target) && !is_mounted(m, target))
+			r = add_first(m, item, e);
+	}
+	return r;
+}
+
+static const char *options_of(struct arena *a, const json_t *tmpfs)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
 	size_t i;
 	json_t *v;
 
 	json_array_foreach(json_object_get(tmpfs, "mountOptions"), i, v)
 	{
-		if (json_is_string(v) && !strcmp(json_string_value(v), name))
-			return true;
+		if (json_is_string(v))
+			buf_printf(&b, "%s%s", buf_len(&b) ? "," : "", json_string_value(v));
 	}
-	return false;
+	return arena_str(a, buf_str(&b)).ptr;
 }
 
 static int add_tmpfs(struct mounts *m, const struct unit *u, struct err *e)
@@ -146,9 +198,8 @@ static int add_tmpfs(struct mounts *m, const struct unit *u, struct err *e)
 	{
 		int r = add(m,
 		    (struct container_mount){.kind = CONTAINER_MOUNT_TMPFS,
-			.source = "",
+			.source = options_of(m->arena, v),
 			.target = docs_str(v, "containerPath"),
-			.read_only = has_option(v, "ro"),
 			.size_bytes = (uint64_t)docs_int(v, "size") << 20},
 		    e);
 
@@ -182,11 +233,12 @@ int mount_build(
 
 	m->arena = a;
 	r = add_points(m, in->task, in->unit->def, false, e);
-
 	if (r == 0)
-		r = add_from(m, in, e);
+		r = add_from(m, in->task, in->unit->def, false, e);
 	if (r == 0)
 		r = add_tmpfs(m, in->unit, e);
+	if (r == 0)
+		r = add_image(m, in, e);
 	if (r == 0)
 		r = add_texts(m, a, in, e);
 	ret->mounts = m->items;

@@ -106,6 +106,20 @@ static uint64_t disk_bytes(const struct task *t)
 	return (uint64_t)gib << 30;
 }
 
+/* The most that a container asks for. */
+static uint64_t shm_bytes(const struct task *t)
+{
+	int64_t most = 0;
+
+	for (unsigned i = 0; i < t->unit_count; i++) {
+		const json_t *linux_params = json_object_get(t->units[i].def, "linuxParameters");
+		int64_t mib = docs_int(linux_params, "sharedMemorySize");
+
+		most = mib > most ? mib : most;
+	}
+	return (uint64_t)most << 20;
+}
+
 void spec_sandbox(const struct task *t, struct sandbox_spec *ret)
 {
 	int64_t cpu = spec_task_size(t, "cpu"), memory = spec_task_size(t, "memory");
@@ -117,7 +131,8 @@ void spec_sandbox(const struct task *t, struct sandbox_spec *ret)
 	    .host_ipc = is(t->definition, "ipcMode", "host"),
 	    .cpu_milli = (uint32_t)(cpu * 1000 / 1024),
 	    .memory_bytes = (uint64_t)memory << 20,
-	    .disk_bytes = disk_bytes(t)};
+	    .disk_bytes = disk_bytes(t),
+	    .shm_bytes = shm_bytes(t)};
 	memcpy(ret->id, t->sandbox_id, sizeof(ret->id));
 }
 
@@ -227,7 +242,8 @@ int spec_container(
 	    .open_stdin = flag(u, "interactive"),
 	    .read_only_root = flag(u, "readonlyRootFilesystem"),
 	    .privileged = flag(u, "privileged"),
-	    .no_new_privileges = no_new_privileges(u)};
+	    .no_new_privileges = no_new_privileges(u),
+	    .no_network = flag(u, "disableNetworking")};
 	memcpy(ret->id, u->id, sizeof(ret->id));
 	memcpy(ret->sandbox, in->task->sandbox_id, sizeof(ret->sandbox));
 	if (in->task->all && in->task->all->o.runtime)

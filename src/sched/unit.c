@@ -184,7 +184,8 @@ static bool make(struct unit *u)
 	if (r == 0)
 		r = spec_container(&a, &in, &spec, &e);
 	if (r < 0) {
-		unit_fail(u, "CannotCreateContainerError", e.msg);
+		unit_fail(u,
+		    r == -ENODEV ? "CannotCreateVolumeError" : "CannotCreateContainerError", e.msg);
 	} else {
 		u->phase = UNIT_MAKING;
 		u->op_due_ns = loop_now_ns(t->all->o.loop) + ANSWER_TIMEOUT_NS;

@@ -75,6 +75,7 @@ int container_record_sandbox(const struct sandbox_spec *s)
 	put_u64(&b, s->memory_bytes);
 	put_u64(&b, s->disk_bytes);
 	put_u32(&b, s->pids_max);
+	put_u64(&b, s->shm_bytes);
 	return seal(&b);
 }
 
@@ -95,6 +96,7 @@ static void put_process(struct buf *b, const struct container_spec *c)
 	put_u32(b, c->init);
 	put_u32(b, c->privileged);
 	put_u32(b, c->no_new_privileges);
+	put_u32(b, c->no_network);
 	put_u64(b, c->capabilities);
 }
 
@@ -105,6 +107,7 @@ static void put_limits(struct buf *b, const struct container_spec *c)
 	put_u64(b, c->memory_reservation_bytes);
 	put_u64(b, c->shm_bytes);
 	put_u64(b, (uint64_t)c->swap_bytes);
+	put_u32(b, c->swappiness);
 }
 
 static void put_mounts(struct buf *b, const struct container_spec *c)

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/path.h"
+#include "base/str.h"
 #include "spawn/wire.h"
 
 #define CONTAINER_ID_SIZE 33 /* 32 hex digits of lower case, chosen by core */
@@ -38,6 +39,7 @@ struct sandbox_spec {
 	enum container_network network;
 	bool share_pid, share_ipc; /* between the containers; the pause process holds them */
 	bool host_pid, host_ipc;   /* the host's instead */
+	uint64_t shm_bytes;        /* of /dev/shm, with share_ipc; 0: 64 MiB */
 	uint32_t cpu_milli;        /* quota of the whole, 1000 = one CPU; 0: none */
 	uint64_t memory_bytes;     /* 0: none */
 	uint64_t disk_bytes;       /* of writable layers and scratch volumes; 0: 20 GiB */
@@ -55,8 +57,10 @@ enum container_mount_kind {
 	CONTAINER_MOUNT_HOST,   /* source: path on the host, below a --bind-root */
 	CONTAINER_MOUNT_VOLUME, /* source: name of a volume that outlives tasks */
 	CONTAINER_MOUNT_TASK,   /* source: name of a scratch directory of the sandbox */
-	CONTAINER_MOUNT_TMPFS,  /* size_bytes */
+	CONTAINER_MOUNT_TMPFS,  /* size_bytes; source: options with commas between (below) */
 	CONTAINER_MOUNT_TEXT, /* source: contents of a small file (resolv.conf, hosts, hostname) */
+	CONTAINER_MOUNT_ROOT, /* source: a part of the root that stays writable when the root is not
+			       */
 };
 
 struct container_mount {
@@ -77,6 +81,26 @@ static inline const char *container_target_refused(const char *path)
 		own = own || path_is_below(path, below[i]);
 	return own ? "/, /proc, /sys, /dev and /dev/pts cannot be covered; choose another path"
 		   : NULL;
+}
+
+/* Is it an option that a tmpfs of a container may have? Its size is a member of its own. */
+static inline bool container_tmpfs_option(struct str option)
+{
+	static const char *const flags[] = {"defaults", "ro", "rw", "exec", "noexec", "suid",
+	    "nosuid", "dev", "nodev", "sync", "async", "dirsync", "atime", "noatime", "diratime",
+	    "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime"};
+	static const char *const numbers[] = {"mode", "uid", "gid", "nr_inodes", "nr_blocks"};
+	struct str digits = option, name = str_cut(&digits, '=');
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if (str_is(option, flags[i]))
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		if (str_is(name, numbers[i]))
+			while (n < digits.len && digits.ptr[n] >= '0' && digits.ptr[n] <= '9')
+				n++;
+	return n > 0 && n == digits.len && n <= 9;
 }
 
 struct container_limit {
@@ -108,11 +132,13 @@ struct container_spec {
 	const uint32_t *groups;
 	size_t group_count;
 	bool terminal, open_stdin, read_only_root, init, privileged, no_new_privileges;
-	uint64_t capabilities; /* bit n: capability n; what the runtime's default allows at most,
-				* unless the spawner was told otherwise */
+	bool no_network;       /* loopback only, with CONTAINER_NET_BRIDGE */
+	uint64_t capabilities; /* bit n: capability n; container_capabilities at most, unless the
+				* spawner was told otherwise */
 	uint32_t cpu_shares;   /* relative; 0: default */
 	uint64_t memory_bytes, memory_reservation_bytes, shm_bytes; /* 0: none; 64 MiB */
 	int64_t swap_bytes;                                         /* -1: none asked */
+	uint32_t swappiness; /* 0 to 100, and 1 more; 0: none asked. For v1 groups: v2 has none */
 	const struct container_mount *mounts;
 	size_t mount_count;
 	const struct container_limit *limits;

@@ -1,6 +1,7 @@
 /* The bundle of a container: its root, what is mounted into it, config.json. See containers_int.h.
  */
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <stdio.h>
@@ -22,13 +23,32 @@
 /* Docker's: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE,
  * NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP. */
 #define CAPABILITIES_DEFAULT UINT64_C(0xa80425fb)
+/* And what Fargate gives to who asks: tracing, of processes in the same user namespace. */
+#define CAPABILITIES_ALLOWED (CAPABILITIES_DEFAULT | UINT64_C(1) << CAP_SYS_PTRACE)
 #define CAPABILITIES_ALL UINT64_C(0x1ffffffffff)
 
 uint64_t bundle_capabilities(const struct spawner *s, const struct container_spec *spec)
 {
 	if (spec->privileged)
 		return CAPABILITIES_ALL;
-	return spec->capabilities & (s->allow_privileged ? CAPABILITIES_ALL : CAPABILITIES_DEFAULT);
+	return spec->capabilities & (s->allow_privileged ? CAPABILITIES_ALL : CAPABILITIES_ALLOWED);
+}
+
+/* Rather not at all than with less than was asked for. */
+static int check_rights(const struct spawner *s, const struct container_spec *spec, struct err *e)
+{
+	uint64_t beyond = spec->capabilities & ~CAPABILITIES_ALLOWED & CAPABILITIES_ALL;
+
+	if (s->allow_privileged)
+		return 0;
+	if (spec->privileged)
+		return err_set(e, EACCES,
+		    "privileged containers are not allowed; start serve with --allow-privileged");
+	if (beyond)
+		return err_set(e, EACCES,
+		    "the capability %s is not allowed; start serve with --allow-privileged",
+		    config_capability((unsigned)__builtin_ctzll(beyond)));
+	return 0;
 }
 
 static int move_to(int tree, const char *at)
@@ -122,6 +142,22 @@ static int open_made(const char *top, const char *name, struct err *e)
 	return fd;
 }
 
+/* What the image has there, links and all; what it does not have as a directory is one of the
+ * sandbox's disk, by a name that no volume has. */
+static int open_root(const struct place *p, const char *path, size_t index, struct err *e)
+{
+	struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+	    .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	_cleanup_close_ int root = open(ROOT_HOST_ROOTFS, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char name[64];
+	int fd = root < 0 ? -1 : (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+
+	if (fd >= 0)
+		return fd;
+	snprintf(name, sizeof(name), ".%s.%zu", p->id, index);
+	return open_made(ROOT_HOST_DISK "/v", name, e);
+}
+
 static int write_text(const char *text, const char *at)
 {
 	_cleanup_close_ int fd = open(at, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -162,7 +198,7 @@ static int show(int source, const char *at, bool read_only)
 }
 
 static int put_mount(
-    const struct spawner *s, const struct container_mount *m, size_t index, struct err *e)
+    const struct place *p, const struct container_mount *m, size_t index, struct err *e)
 {
 	_cleanup_close_ int source = -1;
 	char at[32];
@@ -174,9 +210,10 @@ static int put_mount(
 	case CONTAINER_MOUNT_TEXT:
 		r = write_text(m->source, at);
 		return r < 0 ? err_sys(e, -r, "writing %s", m->target) : 0;
-	case CONTAINER_MOUNT_HOST: source = open_host(s, m->source, e); break;
+	case CONTAINER_MOUNT_HOST: source = open_host(p->s, m->source, e); break;
 	case CONTAINER_MOUNT_VOLUME: source = open_made("/data/volumes", m->source, e); break;
 	case CONTAINER_MOUNT_TASK: source = open_made(ROOT_HOST_DISK "/v", m->source, e); break;
+	case CONTAINER_MOUNT_ROOT: source = open_root(p, m->source, index, e); break;
 	}
 	if (source < 0)
 		return source;
@@ -205,7 +242,7 @@ static int put_mounts(
 	    0)
 		return err_sys(e, errno, "mounting a place for mounts");
 	for (size_t i = 0; i < spec->mount_count && r == 0; i++)
-		r = put_mount(p->s, &spec->mounts[i], i, e);
+		r = put_mount(p, &spec->mounts[i], i, e);
 	if (r == 0 && net >= 0 && put_net(net) < 0)
 		r = err_sys(e, errno, "keeping the network namespace");
 	return r;
@@ -272,6 +309,8 @@ static int write_config(const struct place *p, const struct sandbox_spec *sandbo
 	    .sandbox = sandbox,
 	    .pause = pause->pid,
 	    .net_path = net >= 0 ? NET_PATH : NULL,
+	    .cgroup_v2 = p->s->task_groups.v2,
+	    .shm_at = ROOT_HOST_DISK SANDBOX_SHM,
 	    .mounts_at = ROOT_HOST_MOUNTS,
 	    .init_path = spec->init ? ROOT_HOST_PAUSE : NULL,
 	    .capabilities = bundle_capabilities(p->s, spec),
@@ -320,12 +359,10 @@ int bundle_enter(
 int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,
     const struct container_spec *spec, const struct process *pause, int net, struct err *e)
 {
-	int r;
+	int r = check_rights(p->s, spec, e);
 
-	if (spec->privileged && !p->s->allow_privileged)
-		return err_set(e, EACCES,
-		    "privileged containers are not allowed; start serve with --allow-privileged");
-	r = mount_root(p, spec, e);
+	if (r == 0)
+		r = mount_root(p, spec, e);
 	if (r == 0)
 		r = put_mounts(p, spec, net, e);
 	if (r == 0)

@@ -25,6 +25,11 @@ static const char *const masked[] = {"/proc/acpi", "/proc/asound", "/proc/interr
 static const char *const read_only[] = {
     "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
 
+const char *config_capability(unsigned number)
+{
+	return number < ARRAY_SIZE(capability_names) ? capability_names[number] : "?";
+}
+
 /* ---- the process ---- */
 
 static void put_capabilities(struct json_out *j, uint64_t set)
@@ -152,40 +157,89 @@ static void put_kernel_mounts(struct json_out *j, const struct config *c)
 		put_mount(j, "/dev/mqueue", "mqueue", "mqueue", mqueue);
 }
 
+/* With the IPC namespace goes the memory that is shared by name: of the task, of the host. */
+static void put_shm(struct json_out *j, const struct config *c)
+{
+	static const char *const shared[] = {"bind", "nosuid", "noexec", "nodev", NULL};
+	uint64_t size = c->spec->shm_bytes ? c->spec->shm_bytes : UINT64_C(64) << 20;
+	char text[32];
+	const char *own[] = {"nosuid", "noexec", "nodev", "mode=1777", text, NULL};
+
+	snprintf(text, sizeof(text), "size=%" PRIu64, size);
+	if (c->sandbox->host_ipc)
+		put_mount(j, "/dev/shm", "bind", "/dev/shm", shared);
+	else if (c->sandbox->share_ipc)
+		put_mount(j, "/dev/shm", "bind", c->shm_at, shared);
+	else
+		put_mount(j, "/dev/shm", "tmpfs", "shm", own);
+}
+
 static void put_system_mounts(struct json_out *j, const struct config *c)
 {
 	static const char *const dev[] = {"nosuid", "strictatime", "mode=755", "size=65536k", NULL};
 	static const char *const pts[] = {
 	    "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", NULL};
 	static const char *const init[] = {"bind", "ro", "nosuid", "nodev", NULL};
-	uint64_t size = c->spec->shm_bytes ? c->spec->shm_bytes : UINT64_C(64) << 20;
-	char text[32];
-	const char *shm[] = {"nosuid", "noexec", "nodev", "mode=1777", text, NULL};
 
-	snprintf(text, sizeof(text), "size=%" PRIu64, size);
 	put_mount(j, "/dev", "tmpfs", "tmpfs", dev);
 	put_mount(j, "/dev/pts", "devpts", "devpts", pts);
-	put_mount(j, "/dev/shm", "tmpfs", "shm", shm);
+	put_shm(j, c);
 	put_kernel_mounts(j, c);
 	if (c->init_path)
 		put_mount(j, "/dev/init", "bind", c->init_path, init);
+}
+
+static bool has_option(const char *options, const char *name)
+{
+	struct str rest = str_from(options);
+
+	while (rest.ptr)
+		if (str_is(str_cut(&rest, ','), name))
+			return true;
+	return false;
+}
+
+/* Docker's options, but for those whose opposite was asked for: crun lets "noexec" win. */
+static void put_tmpfs(struct json_out *j, const struct container_mount *m)
+{
+	static const char *const usual[] = {"nosuid", "nodev", "noexec"};
+	uint64_t bytes = m->size_bytes ? m->size_bytes : UINT64_C(64) << 20;
+	struct str rest = str_from(m->source), one;
+	char option[32];
+
+	json_open(j, NULL, '{');
+	json_text(j, "destination", m->target);
+	json_text(j, "type", "tmpfs");
+	json_text(j, "source", "tmpfs");
+	json_open(j, "options", '[');
+	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+		if (!has_option(m->source, usual[i] + 2))
+			json_text(j, NULL, usual[i]);
+	json_text(j, NULL, "mode=1777");
+	while (*m->source && rest.ptr) {
+		one = str_cut(&rest, ',');
+		snprintf(option, sizeof(option), "%.*s", STR_FMT(one));
+		json_text(j, NULL, option);
+	}
+	snprintf(option, sizeof(option), "size=%" PRIu64, bytes);
+	json_text(j, NULL, option);
+	if (m->read_only)
+		json_text(j, NULL, "ro");
+	json_close(j, ']');
+	json_close(j, '}');
 }
 
 static void put_wanted_mounts(struct json_out *j, const struct config *c)
 {
 	static const char *const bind[] = {"rbind", "rprivate", NULL};
 	static const char *const bind_ro[] = {"rbind", "rprivate", "ro", NULL};
-	char source[64], size[32];
-	const char *tmpfs[] = {"nosuid", "nodev", "mode=1777", size, NULL, NULL};
+	char source[64];
 
 	for (size_t i = 0; i < c->spec->mount_count; i++) {
 		const struct container_mount *m = &c->spec->mounts[i];
 
 		if (m->kind == CONTAINER_MOUNT_TMPFS) {
-			snprintf(size, sizeof(size), "size=%" PRIu64,
-			    m->size_bytes ? m->size_bytes : UINT64_C(64) << 20);
-			tmpfs[4] = m->read_only ? "ro" : NULL;
-			put_mount(j, m->target, "tmpfs", "tmpfs", tmpfs);
+			put_tmpfs(j, m);
 		} else {
 			snprintf(source, sizeof(source), "%s/%zu", c->mounts_at, i);
 			put_mount(j, m->target, "bind", source, m->read_only ? bind_ro : bind);
@@ -227,8 +281,10 @@ static void put_namespaces(struct json_out *j, const struct config *c)
 	json_close(j, ']');
 }
 
-static void put_memory(struct json_out *j, const struct container_spec *s)
+static void put_memory(struct json_out *j, const struct config *c)
 {
+	const struct container_spec *s = c->spec;
+
 	if (!s->memory_bytes && !s->memory_reservation_bytes)
 		return;
 	json_open(j, "memory", '{');
@@ -238,6 +294,8 @@ static void put_memory(struct json_out *j, const struct container_spec *s)
 		json_uint(j, "reservation", s->memory_reservation_bytes);
 	if (s->memory_bytes && s->swap_bytes >= 0)
 		json_uint(j, "swap", s->memory_bytes + (uint64_t)s->swap_bytes);
+	if (s->memory_bytes && s->swap_bytes >= 0 && s->swappiness && !c->cgroup_v2)
+		json_uint(j, "swappiness", s->swappiness - 1);
 	json_close(j, '}');
 }
 
@@ -265,7 +323,7 @@ static void put_resources(struct json_out *j, const struct config *c)
 {
 	json_open(j, "resources", '{');
 	put_device_rules(j, c);
-	put_memory(j, c->spec);
+	put_memory(j, c);
 	if (c->spec->cpu_shares) {
 		json_open(j, "cpu", '{');
 		json_uint(j, "shares", c->spec->cpu_shares < 2 ? 2 : c->spec->cpu_shares);

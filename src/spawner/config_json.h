@@ -11,9 +11,11 @@
 struct config {
 	const struct container_spec *spec;
 	const struct sandbox_spec *sandbox;
-	pid_t pause;           /* holds the namespaces */
-	const char *cgroup;    /* linux.cgroupsPath */
-	const char *net_path;  /* a network namespace instead of the pause's; NULL: that */
+	pid_t pause;          /* holds the namespaces */
+	const char *cgroup;   /* linux.cgroupsPath */
+	bool cgroup_v2;       /* what limits */
+	const char *net_path; /* a network namespace instead of the pause's; NULL: that */
+	const char *shm_at;   /* /dev/shm of tasks with an IPC namespace for all their containers */
 	const char *mounts_at; /* the n-th mount of the spec that is not a tmpfs lies at <this>/n */
 	const char *init_path; /* on the host; NULL: without */
 	uint64_t capabilities; /* those that it gets */
@@ -24,6 +26,8 @@ struct config_device {
 	uint32_t major, minor, mode;
 };
 
+/* "NET_ADMIN", by number. */
+const char *config_capability(unsigned number);
 /* Text of `size` bytes at most, NUL included, into out. Its length, or -E2BIG. */
 ssize_t config_json(const struct config *c, char *out, size_t size);
 /* process.json for another process in such a container. */

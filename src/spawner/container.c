@@ -75,7 +75,7 @@ static int make_net(const struct place *p, const struct sandbox_spec *sandbox,
 	if (r < 0)
 		return r;
 	net->has_namespace = 1;
-	if (sandbox->network == CONTAINER_NET_BRIDGE)
+	if (sandbox->network == CONTAINER_NET_BRIDGE && !spec->no_network)
 		return netns_attach(p, n->ns, spec, net, e);
 	return place_note(p->bundle, "net", net, sizeof(*net)) < 0
 		   ? err_set(e, EIO, "remembering the network failed")

@@ -30,6 +30,7 @@
 #include "spawner/spawner_int.h"
 
 #define TASKS_AT "/data/tasks"
+#define SANDBOX_SHM "/shm" /* on the sandbox's disk, if its containers share /dev/shm */
 #define RUN_AT "/run"
 #define BUNDLE_AT RUN_AT "/bundle"
 #define STATE_AT RUN_AT "/state"

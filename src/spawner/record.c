@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#define TMPFS_OPTIONS_MAX 64
+
 struct reader {
 	const char *at, *end;
 	const char *why; /* the first thing that was wrong; NULL so far */
@@ -186,10 +188,12 @@ int record_sandbox(const void *data, size_t len, struct sandbox_spec *ret, const
 	ret->memory_bytes = take_u64(&r);
 	ret->disk_bytes = take_u64(&r);
 	ret->pids_max = take_u32(&r);
+	ret->shm_bytes = take_u64(&r);
 	if ((ret->share_pid && ret->host_pid) || (ret->share_ipc && ret->host_ipc))
 		wrong(&r, "a namespace that is shared and the host's");
 	if (ret->cpu_milli > 1000000 || ret->memory_bytes > INT64_MAX ||
-	    ret->disk_bytes > (UINT64_C(1) << 44) || ret->pids_max > (1 << 22))
+	    ret->disk_bytes > (UINT64_C(1) << 44) || ret->pids_max > (1 << 22) ||
+	    ret->shm_bytes > INT64_MAX)
 		wrong(&r, "limit out of range");
 	return finish(&r, ret_why);
 }
@@ -235,6 +239,7 @@ static void take_process(struct reader *r, struct record_container *c)
 	s->init = take_bool(r);
 	s->privileged = take_bool(r);
 	s->no_new_privileges = take_bool(r);
+	s->no_network = take_bool(r);
 	s->capabilities = take_u64(r);
 }
 
@@ -245,9 +250,21 @@ static void take_limits(struct reader *r, struct container_spec *s)
 	s->memory_reservation_bytes = take_u64(r);
 	s->shm_bytes = take_u64(r);
 	s->swap_bytes = (int64_t)take_u64(r);
+	s->swappiness = take_below(r, 102, "limit out of range");
 	if (s->memory_bytes > INT64_MAX || s->memory_reservation_bytes > INT64_MAX ||
 	    s->shm_bytes > INT64_MAX || s->swap_bytes < -1 || s->cpu_shares > 262144)
 		wrong(r, "limit out of range");
+}
+
+/* Of a tmpfs; none is fine. */
+static void check_options(struct reader *r, const char *options)
+{
+	struct str rest = str_from(options);
+	unsigned n = 0;
+
+	while (rest.ptr && *options)
+		if (!container_tmpfs_option(str_cut(&rest, ',')) || ++n > TMPFS_OPTIONS_MAX)
+			wrong(r, "no such option of a tmpfs");
 }
 
 static void take_mounts(struct reader *r, struct record_container *c)
@@ -260,7 +277,7 @@ static void take_mounts(struct reader *r, struct record_container *c)
 		struct container_mount *m = &c->mounts[i];
 
 		m->kind = (enum container_mount_kind)take_below(
-		    r, CONTAINER_MOUNT_TEXT + 1, "no such kind of mount");
+		    r, CONTAINER_MOUNT_ROOT + 1, "no such kind of mount");
 		m->source = take_text(r);
 		m->target = take_text(r);
 		m->read_only = take_bool(r);
@@ -268,8 +285,10 @@ static void take_mounts(struct reader *r, struct record_container *c)
 		check_target(r, m->target);
 		if (m->kind == CONTAINER_MOUNT_VOLUME || m->kind == CONTAINER_MOUNT_TASK)
 			check_name(r, m->source, 255);
-		if (m->kind == CONTAINER_MOUNT_HOST)
+		if (m->kind == CONTAINER_MOUNT_HOST || m->kind == CONTAINER_MOUNT_ROOT)
 			check_path(r, m->source);
+		if (m->kind == CONTAINER_MOUNT_TMPFS)
+			check_options(r, m->source);
 		if (m->size_bytes > INT64_MAX)
 			wrong(r, "size out of range");
 	}

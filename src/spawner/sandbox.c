@@ -57,8 +57,10 @@ static void need(int r, const char *doing)
 
 /* A root with nothing in it but the disk: who gets hold of this process finds no more than that.
  * From where boxes come from: few mounts to be copied, and to be left. */
-static void make_root(int mounts, int disk)
+static void make_root(int mounts, int disk, const struct sandbox_spec *spec)
 {
+	char options[96];
+
 	need(setns(mounts, CLONE_NEWNS), "entering a mount namespace");
 	need(unshare(CLONE_NEWNS), "making a mount namespace");
 	need(mount("pause", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k"),
@@ -66,6 +68,15 @@ static void make_root(int mounts, int disk)
 	need(mkdir(NEW_ROOT ROOT_HOST_DISK, 0755), "making a root");
 	need(move_mount(disk, "", AT_FDCWD, NEW_ROOT ROOT_HOST_DISK, MOVE_MOUNT_F_EMPTY_PATH),
 	    "mounting the disk");
+	if (spec->share_ipc) {
+		snprintf(options, sizeof(options), "mode=1777,uid=%u,gid=%u,size=%" PRIu64,
+		    ID_CONTAINERS, ID_CONTAINERS,
+		    spec->shm_bytes ? spec->shm_bytes : UINT64_C(64) << 20);
+		need(mkdir(NEW_ROOT ROOT_HOST_DISK SANDBOX_SHM, 0755), "making /dev/shm");
+		need(mount("shm", NEW_ROOT ROOT_HOST_DISK SANDBOX_SHM, "tmpfs",
+			 MS_NOSUID | MS_NODEV | MS_NOEXEC, options),
+		    "mounting /dev/shm");
+	}
 	need(root_enter(NEW_ROOT), "changing the root");
 }
 
@@ -116,7 +127,7 @@ _noreturn_ static void run_pause(const struct spawner *s, const struct sandbox_s
 	struct pause_news news = {0};
 
 	need(null < 0 ? null : proc, "opening /dev/null and /proc");
-	make_root(s->box_mounts, disk);
+	make_root(s->box_mounts, disk, spec);
 	enter_user();
 	need(unshare(namespaces_of(spec)), "making namespaces");
 	if (net) {
@@ -320,7 +331,8 @@ int sandbox_disk(const struct place *p, const struct process *pause, struct err 
 	ns = open(path, O_RDONLY | O_CLOEXEC);
 	if (ns < 0 || setns(ns, CLONE_NEWNS) < 0)
 		return err_sys(e, errno, "entering the sandbox's mounts");
-	disk = open_tree(AT_FDCWD, ROOT_HOST_DISK, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	disk =
+	    open_tree(AT_FDCWD, ROOT_HOST_DISK, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (disk < 0)
 		err_sys(e, errno, "opening the sandbox's disk");
 	check(setns(p->s->host_mounts, CLONE_NEWNS) == 0);

@@ -167,6 +167,23 @@ test('what RunTask refuses', async () => {
 		assert.deepEqual(tasks, []);
 		return failures.map((f) => f.reason);
 	};
+	// What lacks is named; asked for by an override it lacks as well.
+	for (const [container, more, reason, name] of [
+		[{ dockerSecurityOptions: ['apparmor:strict'] }, {}, 'ATTRIBUTE', 'com.amazonaws.ecs.capability.apparmor'],
+		[{ dockerSecurityOptions: ['label:type:x'] }, {}, 'ATTRIBUTE', 'com.amazonaws.ecs.capability.selinux'],
+		[{ firelensConfiguration: { type: 'fluentbit' } }, {}, 'ATTRIBUTE', 'ecs.capability.firelens.fluentbit'],
+		[{}, { overrides: { containerOverrides: [{ name: 'app', resourceRequirements: [{ type: 'GPU', value: '1' }] }] } }, 'RESOURCE:GPU', 'ecs.capability.gpu'],
+		[{}, { overrides: { inferenceAcceleratorOverrides: [{ deviceName: 'd', deviceType: 'eia1' }] } }, 'ATTRIBUTE', 'ecs.capability.task-eia'],
+	]) {
+		await register('lacking', { containerDefinitions: [box(container)] });
+		const { tasks, failures: [failure] } = await call('RunTask', { taskDefinition: 'lacking', ...more });
+		assert.deepEqual([tasks, failure.reason, failure.detail], [[], reason, `The attribute ${name} is required.`]);
+	}
+	const efs = { volumes: [{ name: 'v', efsVolumeConfiguration: { fileSystemId: 'fs-1' } }] };
+	const fargate = { networkMode: 'awsvpc', requiresCompatibilities: ['FARGATE'], cpu: '256', memory: '512' };
+	await register('efs', { ...efs, ...fargate, containerDefinitions: [{ name: 'app', image: 'busybox', mountPoints: [{ sourceVolume: 'v', containerPath: '/v' }] }] });
+	const { failures: [failure] } = await call('RunTask', { ...vpc, taskDefinition: 'efs' });
+	assert.deepEqual([failure.reason, failure.detail], ['ATTRIBUTE', 'The attribute ecs.capability.efs is required.']);
 	assert.deepEqual(await failed({ placementConstraints: [{ type: 'memberOf', expression: 'attribute:rack == 9' }] }), ['MemberOf placement constraint unsatisfied.']);
 	assert.deepEqual(await failed({ count: 2 }, { containerDefinitions: [box({ memory: 100_000_000 })] }), ['RESOURCE:MEMORY', 'RESOURCE:MEMORY']);
 	assert.deepEqual(await failed({}, { containerDefinitions: [box({ resourceRequirements: [{ type: 'GPU', value: '1' }] })] }), ['RESOURCE:GPU']);

@@ -28,7 +28,7 @@ const digestOf = (data) => `sha256:${createHash('sha256').update(data).digest('h
 
 const APPLETS = ['sh', 'cat', 'echo', 'env', 'false', 'head', 'id', 'ip', 'kill', 'ls', 'mount',
 	'nc', 'ps', 'seq', 'sleep', 'tail', 'test', 'touch', 'true', 'wget', 'hostname', 'dd',
-	'pwd', 'wc', 'grep', 'sort', 'httpd', 'stat', 'mknod', 'ping', 'printf', 'nslookup'];
+	'pwd', 'wc', 'grep', 'sort', 'httpd', 'stat', 'mknod', 'ping', 'printf', 'nslookup', 'df', 'tr', 'tty', 'chmod'];
 
 // One layer: busybox, and files as { 'path': 'text' }. config: members of the image's own config.
 export function makeImage({ files = {}, config = {} } = {}) {
@@ -196,8 +196,8 @@ export class Rig {
 	}
 
 	// Ends and what it printed.
-	async output(sh, container = {}, definition = {}, request = {}) {
-		const task = await this.finished([{ sh, ...container }], definition, request);
+	async output(sh, container = {}, definition = {}, request = {}, others = []) {
+		const task = await this.finished([{ sh, ...container }, ...others], definition, request);
 		if (task.stopCode !== 'EssentialContainerExited')
 			throw new Error(`${task.stoppedReason}\n${this.server.log.slice(-4000)}`);
 		return { task, text: (await this.lines(task.taskArn)).join('\n') };

@@ -68,7 +68,8 @@ static const struct container_pair env[] = {{"A", "b=c"}, {"EMPTY", ""}},
 				   sysctls[] = {{"net.core.somaxconn", "9"}};
 static const uint32_t groups[] = {5, 6};
 static const struct container_mount mounts[] = {{CONTAINER_MOUNT_HOST, "/srv/x", "/x", true, 0},
-    {CONTAINER_MOUNT_VOLUME, "v-1", "/v", false, 0}, {CONTAINER_MOUNT_TMPFS, "", "/t", false, 4096},
+    {CONTAINER_MOUNT_VOLUME, "v-1", "/v", false, 0},
+    {CONTAINER_MOUNT_TMPFS, "exec,mode=0700", "/t", false, 4096},
     {CONTAINER_MOUNT_TEXT, "text", "/etc/hosts", false, 0}};
 static const struct container_limit limits[] = {{"nofile", 10, 20}};
 static const struct container_device devices[] = {{"/dev/fuse", "/dev/fuse", true, true, false}};
@@ -148,12 +149,19 @@ static void test_refusals(void **state _unused_)
 					    hidden = {CONTAINER_MOUNT_TASK, "..", "/x", false, 0},
 					    proc = {CONTAINER_MOUNT_TASK, "a", "/./proc//x", false,
 						0},
-					    root = {CONTAINER_MOUNT_TMPFS, "", "//", false, 0};
+					    root = {CONTAINER_MOUNT_TMPFS, "", "//", false, 0},
+					    option = {CONTAINER_MOUNT_TMPFS, "ro,bind", "/x", false,
+						0},
+					    number = {CONTAINER_MOUNT_TMPFS, "mode=", "/x", false,
+						0},
+					    outside = {
+						CONTAINER_MOUNT_ROOT, "/a/..", "/x", false, 0};
 	static const struct container_mount *const bad[] = {
-	    &up, &relative, &name, &hidden, &proc, &root};
+	    &up, &relative, &name, &hidden, &proc, &root, &option, &number, &outside};
 	static const char *const words[] = {"path with ..", "not an absolute path", "not a name",
 	    "not a name", "something that would cover /, /proc, /sys or /dev",
-	    "something that would cover /, /proc, /sys or /dev"};
+	    "something that would cover /, /proc, /sys or /dev", "no such option of a tmpfs",
+	    "no such option of a tmpfs", "path with .."};
 	struct container_spec s = spec();
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -222,6 +230,7 @@ static json_t *config_of(
 	    .sandbox = b,
 	    .pause = 4711,
 	    .cgroup = "/g/s/c",
+	    .shm_at = "/d/shm",
 	    .mounts_at = "/m",
 	    .init_path = s->init ? "/pause" : NULL,
 	    .capabilities = capabilities,
@@ -274,6 +283,63 @@ static void test_config(void **state _unused_)
 	json_decref(j);
 }
 
+static json_t *mount_to(json_t *j, const char *target)
+{
+	json_t *list = at(j, "mounts"), *m, *found = NULL;
+	size_t i;
+
+	json_array_foreach(list, i, m)
+	{
+		if (strcmp(json_string_value(at(m, "destination")), target) == 0)
+			found = m;
+	}
+	assert_non_null(found);
+	return found;
+}
+
+static bool has(json_t *mount, const char *option)
+{
+	json_t *list = at(mount, "options"), *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+	{
+		if (strcmp(json_string_value(v), option) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What of memory is shared, swapped and mounted. */
+static void test_memory(void **state _unused_)
+{
+	struct container_spec s = spec();
+	struct sandbox_spec b = {.network = CONTAINER_NET_TASK};
+	json_t *j, *m;
+
+	s.shm_bytes = 4096;
+	s.swap_bytes = 1 << 20;
+	s.swappiness = 61;
+	j = config_of(&s, &b, 0);
+	m = mount_to(j, "/t");
+	assert_true(
+	    has(m, "exec") && has(m, "mode=0700") && has(m, "nosuid") && has(m, "size=4096"));
+	assert_false(has(m, "noexec"));
+	assert_true(has(mount_to(j, "/dev/shm"), "size=4096"));
+	assert_int_equal(json_integer_value(at(j, "linux.resources.memory.swappiness")), 60);
+	json_decref(j);
+	b.share_ipc = true;
+	j = config_of(&s, &b, 0);
+	assert_string_equal(json_string_value(at(mount_to(j, "/dev/shm"), "source")), "/d/shm");
+	json_decref(j);
+	b = (struct sandbox_spec){.host_ipc = true};
+	s.swap_bytes = -1;
+	j = config_of(&s, &b, 0);
+	assert_string_equal(json_string_value(at(mount_to(j, "/dev/shm"), "source")), "/dev/shm");
+	assert_null(at(j, "linux.resources.memory.swappiness"));
+	json_decref(j);
+}
+
 /* Every namespace is new or the pause's, but for those of the host that were asked for. */
 static void test_namespaces(void **state _unused_)
 {
@@ -309,6 +375,7 @@ int main(void)
 	    cmocka_unit_test(test_refusals),
 	    cmocka_unit_test(test_exec),
 	    cmocka_unit_test(test_config),
+	    cmocka_unit_test(test_memory),
 	    cmocka_unit_test(test_namespaces),
 	};
 

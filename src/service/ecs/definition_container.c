@@ -197,6 +197,7 @@ static int check_network(const struct definition_check *k, const json_t *contain
 	    {"disableNetworking", "disableNetworking is"},
 	};
 	const char *host = docs_str(container, "hostname");
+	bool off = ecs_json_true(container, "disableNetworking");
 	int r;
 
 	for (size_t i = 0; !strcmp(k->mode, "awsvpc") && i < ARRAY_SIZE(not_awsvpc); i++)
@@ -209,6 +210,14 @@ static int check_network(const struct definition_check *k, const json_t *contain
 					 ? "hostname can have at most 253 characters."
 					 : "hostname is not supported on container when "
 					   "networkMode=host.");
+	if (off && !strcmp(k->mode, "host"))
+		return ecs_refuse(
+		    k, "disableNetworking is not supported on container when networkMode=host.");
+	if (off && ecs_json_given(container, "portMappings"))
+		return ecs_refuse(k,
+		    "Container '%s' has port mappings, which disableNetworking leaves nothing to "
+		    "be mapped to.",
+		    name_of(container));
 	r = check_links(k, container);
 	return r < 0 ? r : check_ports(k, container);
 }
@@ -324,6 +333,21 @@ static int check_mounts(const struct definition_check *k, const json_t *containe
 	return 0;
 }
 
+static const char *bad_option(const json_t *tmpfs)
+{
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(json_object_get(tmpfs, "mountOptions"), i, v)
+	{
+		const char *option = json_string_value(v);
+
+		if (!container_tmpfs_option(str_from(option)))
+			return option;
+	}
+	return NULL;
+}
+
 static int check_tmpfs(const struct definition_check *k, const json_t *container)
 {
 	const json_t *p = json_object_get(container, "linuxParameters");
@@ -341,6 +365,13 @@ static int check_tmpfs(const struct definition_check *k, const json_t *container
 			return ecs_refuse(k,
 			    "A tmpfs of container '%s' needs a size of at least 1 MiB.",
 			    name_of(container));
+		if (bad_option(v))
+			return ecs_refuse(k,
+			    "A tmpfs of container '%s' has the mountOption '%s', which is not "
+			    "supported: use ro, rw, exec, noexec, suid, nosuid, dev, nodev, sync, "
+			    "async, those of access times, mode=, uid=, gid=, nr_inodes= or "
+			    "nr_blocks= with a number.",
+			    name_of(container), bad_option(v));
 	}
 	if (outside(p, "sharedMemorySize", 1, INT32_MAX) || outside(p, "swappiness", 0, 100) ||
 	    outside(p, "maxSwap", 0, INT32_MAX))
@@ -365,6 +396,29 @@ static bool known_capability(const char *name)
 		if (!strcmp(all[i], name))
 			return true;
 	return false;
+}
+
+static int check_security(const struct definition_check *k, const json_t *container)
+{
+	static const char *const known[] = {"label", "apparmor", "credentialspec"};
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(json_object_get(container, "dockerSecurityOptions"), i, v)
+	{
+		const char *text = json_string_value(v);
+		struct str name = {text, strcspn(text, ":=")};
+		bool good = str_is(name, "no-new-privileges");
+
+		for (size_t n = 0; n < ARRAY_SIZE(known); n++)
+			good = good || str_is(name, known[n]);
+		if (!good)
+			return ecs_refuse(k,
+			    "Container '%s' has the dockerSecurityOption '%s', which is not "
+			    "supported: use no-new-privileges.",
+			    name_of(container), text);
+	}
+	return 0;
 }
 
 static int check_capabilities(const struct definition_check *k, const json_t *container)
@@ -448,7 +502,7 @@ int ecs_container_check(const struct definition_check *k, const json_t *containe
 {
 	static int (*const checks[])(const struct definition_check *k, const json_t *container) = {
 	    check_name, check_size, check_network, check_life, check_mounts, check_tmpfs,
-	    check_capabilities, check_environment, check_log};
+	    check_capabilities, check_security, check_environment, check_log};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(checks); i++)

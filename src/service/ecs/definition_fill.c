@@ -111,6 +111,23 @@ static void need_secrets(json_t *all, const json_t *container)
 	}
 }
 
+/* What of these must be named, not passed over; no-new-privileges needs nothing. */
+static void need_security(json_t *all, const json_t *container)
+{
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(json_object_get(container, "dockerSecurityOptions"), i, v)
+	{
+		struct str option = str_from(json_string_value(v));
+
+		if (str_has_prefix(option, "label"))
+			need(all, DOCKER "selinux");
+		else if (str_has_prefix(option, "apparmor"))
+			need(all, DOCKER "apparmor");
+	}
+}
+
 static void need_of_container(
     struct call *c, json_t *all, const json_t *doc, const json_t *container)
 {
@@ -121,6 +138,7 @@ static void need_of_container(
 
 	need_log(c, all, container, role);
 	need_secrets(all, container);
+	need_security(all, container);
 	if (registry)
 		need(all, role ? CAPABILITY "execution-role-ecr-pull" : DOCKER "ecr-auth");
 	if (registry && role)
@@ -145,6 +163,9 @@ static void need_of_container(
 		need(all, call_printf(c, CAPABILITY "firelens.%s", firelens));
 	if (ecs_json_find(json_object_get(container, "resourceRequirements"), "type", "GPU"))
 		need(all, CAPABILITY "gpu");
+	if (ecs_json_find(
+		json_object_get(container, "resourceRequirements"), "type", "InferenceAccelerator"))
+		need(all, CAPABILITY "task-eia");
 }
 
 static void need_of_volume(struct call *c, json_t *all, const json_t *v)

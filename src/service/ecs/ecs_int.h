@@ -9,7 +9,7 @@
  *   instances    cluster/id; and cluster/machine, what was changed of this machine
  *   providers    name
  *   definitions  family#0000000001, because '#' is before whatever a name can have
- *   families     family: {"last": revision}
+ *   families     family: {"last": revision}; kept for ever, or a number would come again
  *   settings     ""/name: the account's default; principal ARN/name
  *   tokens       cluster/client token: {"hash", "arns", "created"}
  */
@@ -256,7 +256,8 @@ bool ecs_launch_fargate(const char *launch_type);
 /* Constraints and strategies of RunTask: 0, or negative and e. */
 int ecs_placement_check(const struct launch *l);
 /* Why a task cannot go to the instance (NULL: Fargate), apart from room that is taken; NULL: it
- * can. asked: it was named by StartTask. */
+ * can. asked: it was named by StartTask. ret_detail: what lacks, if there is more to say; lives as
+ * long as the call. */
 const char *ecs_placement_objection(
     const struct launch *l, const json_t *instance, bool asked, const char **ret_detail);
 /* Tasks of one call must go to different instances. */

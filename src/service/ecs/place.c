@@ -111,6 +111,26 @@ static bool same_group_there(const struct launch *l, const json_t *instance)
 	return there;
 }
 
+/* Overrides can ask for devices that the definition does not ask for; there are none. */
+static const char *lacking_override(const struct launch *l)
+{
+	const json_t *all = json_object_get(l->overrides, "containerOverrides");
+	size_t i;
+	json_t *v;
+
+	if (ecs_json_given(l->overrides, "inferenceAcceleratorOverrides"))
+		return "ecs.capability.task-eia";
+	json_array_foreach(all, i, v)
+	{
+		const json_t *wanted = json_object_get(v, "resourceRequirements");
+
+		if (json_array_size(wanted))
+			return ecs_json_find(wanted, "type", "GPU") ? "ecs.capability.gpu"
+								    : "ecs.capability.task-eia";
+	}
+	return NULL;
+}
+
 static const char *lacking(const struct launch *l, const json_t *instance, const char **ret_detail)
 {
 	static const char driver[] = "com.amazonaws.ecs.capability.logging-driver.";
@@ -120,6 +140,7 @@ static const char *lacking(const struct launch *l, const json_t *instance, const
 	if (!instance)
 		own = json_pack("{s:o}", "attributes", ecs_machine_attributes(l->c));
 	name = ecs_attribute_lacking(l->definition, instance ? instance : own);
+	name = name ? name : lacking_override(l);
 	if (!name)
 		return NULL;
 	if (str_has_prefix(str_from(name), driver))

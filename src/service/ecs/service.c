@@ -39,18 +39,6 @@ static bool purge_definition(void *ctx, const char *key, const json_t *doc)
 	return purge_one(p, key);
 }
 
-/* The counter of a family of which nothing is left; one that is being used now has a change under
- * way. */
-static bool purge_family(void *ctx, const char *key, const json_t *doc)
-{
-	struct purge *p = ctx;
-	_cleanup_free_ char *prefix = xasprintf("%s#", key);
-
-	if (docs_count(p->ecs->definitions, prefix) || docs_latest(p->table, key) != doc)
-		return true;
-	return purge_one(p, key);
-}
-
 static bool purge_cluster(void *ctx, const char *key, const json_t *doc)
 {
 	struct purge *p = ctx;
@@ -77,8 +65,6 @@ static void on_purge(struct loop_timer *t)
 
 	p.table = ecs->definitions;
 	docs_walk(p.table, "", "", purge_definition, &p);
-	p.table = ecs->families;
-	docs_walk(p.table, "", "", purge_family, &p);
 	p.table = ecs->clusters;
 	docs_walk(p.table, "", "", purge_cluster, &p);
 	p.table = ecs->tokens;

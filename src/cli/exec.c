@@ -126,8 +126,8 @@ const struct cli_verb cli_exec = {
     .summary = "run a command in a container that runs",
     .help =
 	"TASK is an ID, the beginning of one, or a name that `mayfly ps` shows. The exit code is\n"
-	"the command's; 125 if mayfly failed, 127 if the command could not be\n"
-	"started. Options stand before TASK.\n"
+	"the command's; 125 if mayfly failed, 126 if the command cannot be executed, 127 if there\n"
+	"is no such command. Options stand before TASK.\n"
 	"\n"
 	"  mayfly exec -it web sh\n"
 	"  mayfly exec web cat /etc/hostname",

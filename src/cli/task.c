@@ -270,6 +270,7 @@ int task_refusal_code(const char *why)
 	    {"peration not permitted", CLI_NOT_EXECUTABLE},
 	    {"xec format error", CLI_NOT_EXECUTABLE},
 	    {"s a directory", CLI_NOT_EXECUTABLE},
+	    {"ot a directory", CLI_NOT_EXECUTABLE},
 	    {"not found", CLI_NOT_FOUND},
 	    {"o such file", CLI_NOT_FOUND},
 	};

@@ -114,13 +114,14 @@ static bool log_read(struct unit *u)
 /* ---- making it ---- */
 
 /* The runtime looks for the program when it makes a container; Docker, and so ECS, says what it
- * found when it starts one. */
+ * found when it starts one. "executable file `x` not found", "open executable: Permission denied"
+ */
 static const char *make_error(int result, const char *why)
 {
-	bool program = result == -ENOEXEC || result == -EACCES || strstr(why, "executable file");
-
-	return program || result == -EADDRINUSE ? "CannotStartContainerError"
-						: "CannotCreateContainerError";
+	return result == -EADDRINUSE || strstr(why, "executable file") ||
+		       strstr(why, "open executable:")
+		   ? "CannotStartContainerError"
+		   : "CannotCreateContainerError";
 }
 
 static void on_made(void *ctx, int result, const char *why, const struct container_net *net)

@@ -19,8 +19,13 @@
 
 #define CONFIG_MAX (2 << 20)
 #define CONSOLE_MS 10000
+#define EXIT_NOT_EXECUTABLE 126
 #define EXIT_NOT_FOUND 127
-#define BUNDLE_FD 4 /* in the watcher */
+/* In the watcher. */
+#define BUNDLE_FD 4
+#define LOG_FD 5
+
+enum { CONFIG, PID, CONSOLE, LOG, NAMES };
 
 /* ---- the watcher ---- */
 
@@ -35,22 +40,41 @@ static void end_process(const char *pid_file, int runtime)
 		pidfd_send(runtime, SIGKILL);
 }
 
-static void clear(const char *const names[3])
+static void clear(const char *const names[NAMES])
 {
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < NAMES; i++)
 		unlinkat(BUNDLE_FD, names[i], 0);
 }
 
-/* Without a pid nothing was started: the runtime has said why on stderr, and its own code says less
- * than the one that shells have for that. */
-static int exit_code(const char *pid_file, int status)
+/* The first line of the runtime's log: why nothing was started. */
+static void read_why(int log, char *words, size_t size)
 {
-	if (faccessat(BUNDLE_FD, pid_file, F_OK, 0) < 0)
-		return EXIT_NOT_FOUND;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	ssize_t n = pread(log, words, size - 1, 0);
+
+	words[n > 0 ? n : 0] = '\0';
+	words[strcspn(words, "\n")] = '\0';
 }
 
-_noreturn_ static void watch_runtime(pid_t pid, int tell, const char *const names[3])
+/* Nothing was started if there is no pid, or if the runtime's last step failed. Then the runtime
+ * has said why on stderr, too, and its own code says less than those that shells have for that. */
+static int exit_code(const char *pid_file, int status)
+{
+	static const char *const there[] = {
+	    "ermission denied", "not permitted", " directory", "format error"};
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	char words[256];
+
+	read_why(LOG_FD, words, sizeof(words));
+	if (faccessat(BUNDLE_FD, pid_file, F_OK, 0) == 0 &&
+	    (code != 1 || strncmp(words, "exec: ", 6)))
+		return code;
+	for (size_t i = 0; i < ARRAY_SIZE(there); i++)
+		if (strstr(words, there[i]) && !strstr(words, "o such file"))
+			return EXIT_NOT_EXECUTABLE;
+	return EXIT_NOT_FOUND;
+}
+
+_noreturn_ static void watch_runtime(pid_t pid, int tell, const char *const names[NAMES])
 {
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd polls[] = {{.fd = pidfd, .events = POLLIN}, {.fd = tell, .events = POLLIN}};
@@ -62,12 +86,12 @@ _noreturn_ static void watch_runtime(pid_t pid, int tell, const char *const name
 		char byte;
 
 		if (polls[1].revents && recv(tell, &byte, 1, MSG_DONTWAIT) <= 0) {
-			end_process(names[1], pidfd);
+			end_process(names[PID], pidfd);
 			polls[1].fd = -1;
 		}
 	}
 	waitpid(pid, &status, 0);
-	n = snprintf(text, sizeof(text), "%d", exit_code(names[1], status));
+	n = snprintf(text, sizeof(text), "%d", exit_code(names[PID], status));
 	clear(names);
 	(void)send(tell, text, (size_t)n, MSG_NOSIGNAL);
 	_exit(0);
@@ -89,7 +113,7 @@ _noreturn_ static void run_runtime(const char *runtime, const char *const *argv,
 
 /* In a process of its own, that the spawner does not know. */
 static int start_watched(const struct place *p, const char *runtime, const char *const *argv,
-    const int io[3], int tell, const char *const names[3])
+    const int io[3], int tell, int log, const char *const names[NAMES])
 {
 	_cleanup_close_ int bundle = open(BUNDLE_AT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pid_t watcher = bundle < 0 ? -1 : task_group_fork(&p->s->task_groups, NULL);
@@ -104,8 +128,10 @@ static int start_watched(const struct place *p, const char *runtime, const char 
 		/* Not the descriptors of streams: their ends would not come. */
 		tell = dup2(fcntl(tell, F_DUPFD_CLOEXEC, 64), 3);
 		fcntl(3, F_SETFD, FD_CLOEXEC);
+		log = fcntl(log, F_DUPFD_CLOEXEC, 64);
 		dup3(bundle, BUNDLE_FD, O_CLOEXEC);
-		syscall(SYS_close_range, BUNDLE_FD + 1, ~0u, 0);
+		dup3(log, LOG_FD, O_CLOEXEC);
+		syscall(SYS_close_range, LOG_FD + 1, ~0u, 0);
 		close(0);
 		watch_runtime(pid, tell, names);
 	}
@@ -129,18 +155,21 @@ static int listen_console(const char *path)
 	return fd;
 }
 
-/* The runtime connects and sends the terminal's master. */
-static int accept_console(int listener, const struct container_exec *x)
+/* The runtime connects and sends the terminal's master, or ends, which the watcher tells. */
+static int accept_console(int listener, int told, const struct container_exec *x)
 {
 	struct winsize size = {.ws_row = x->rows, .ws_col = x->columns};
-	struct pollfd ready = {.fd = listener, .events = POLLIN};
+	struct pollfd ready[] = {
+	    {.fd = listener, .events = POLLIN}, {.fd = told, .events = POLLIN}};
 	_cleanup_close_ int fd = -1;
 	int fds[FD_PASS_MAX];
 	size_t count = 0;
 	char name[256];
 
-	if (poll(&ready, 1, CONSOLE_MS) != 1)
+	if (poll(ready, 2, CONSOLE_MS) < 1)
 		return -ETIMEDOUT;
+	if (!ready[0].revents)
+		return -EIO;
 	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0 || fd_recv_fds(fd, name, sizeof(name), fds, &count, 0) < 0 || count != 1)
 		return -EIO;
@@ -187,13 +216,16 @@ static int make_pipes(int inner[3], int outer[3])
 	return 0;
 }
 
-static int add_terminal(
-    const struct container_exec *x, int listener, struct answer *a, struct err *e)
+static int add_terminal(const struct container_exec *x, int listener, int told, int log,
+    struct answer *a, struct err *e)
 {
-	int fd = accept_console(listener, x);
+	int fd = accept_console(listener, told, x);
+	char words[160];
 
+	read_why(log, words, sizeof(words));
 	if (fd < 0)
-		return err_set(e, EIO, "the process could not be started in the container");
+		return err_set(e, EIO, "the process could not be started in the container%s%s",
+		    words[0] ? ": " : "", words);
 	answer_add(a, fd);
 	return 0;
 }
@@ -201,29 +233,31 @@ static int add_terminal(
 int exec_start(
     const struct place *p, const struct container_exec *x, struct answer *a, struct err *e)
 {
-	char config[48], pid[48], console[48], path[64], full[3][80];
-	const char *const names[3] = {config, pid, console};
-	const char *argv[] = {"crun", "--root", STATE_AT, "exec", "--process", full[0],
-	    "--pid-file", full[1], p->id, NULL, NULL, NULL, NULL};
+	char path[64], full[NAMES][80];
+	const char *names[NAMES];
+	const char *argv[] = {"crun", "--root", STATE_AT, "--log", full[LOG], "exec", "--process",
+	    full[CONFIG], "--pid-file", full[PID], p->id, NULL, NULL, NULL, NULL};
 	int ends[2], inner[3], outer[3], r;
-	_cleanup_close_ int listener = -1;
+	_cleanup_close_ int listener = -1, log = -1;
 	const char *runtime;
 
-	snprintf(config, sizeof(config), "x%s", x->exec_id);
-	snprintf(pid, sizeof(pid), "p%s", x->exec_id);
-	snprintf(console, sizeof(console), "c%s", x->exec_id);
-	for (int i = 0; i < 3; i++)
-		snprintf(full[i], sizeof(full[i]), BUNDLE_AT "/%s", names[i]);
-	r = write_process(p, x, full[0], &runtime, path, e);
+	for (int i = 0; i < NAMES; i++) {
+		snprintf(full[i], sizeof(full[i]), BUNDLE_AT "/%c%s", "xpcl"[i], x -> exec_id);
+		names[i] = full[i] + sizeof(BUNDLE_AT);
+	}
+	r = write_process(p, x, full[CONFIG], &runtime, path, e);
 	if (r < 0)
 		return r;
+	log = open(full[LOG], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (log < 0)
+		return err_sys(e, errno, "making a log for the runtime");
 	inner[0] = inner[1] = inner[2] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (x->terminal) {
-		listener = listen_console(full[2]);
-		argv[8] = "--console-socket";
-		argv[9] = full[2];
-		argv[10] = "--tty";
-		argv[11] = p->id;
+		listener = listen_console(full[CONSOLE]);
+		argv[10] = "--console-socket";
+		argv[11] = full[CONSOLE];
+		argv[12] = "--tty";
+		argv[13] = p->id;
 	} else if (make_pipes(inner, outer) < 0) {
 		return err_sys(e, errno, "making pipes");
 	}
@@ -231,12 +265,12 @@ int exec_start(
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return err_sys(e, errno, "making sockets");
 	answer_add(a, ends[0]);
-	r = start_watched(p, runtime, argv, inner, ends[1], names);
+	r = start_watched(p, runtime, argv, inner, ends[1], log, names);
 	close(ends[1]);
 	if (r < 0)
 		return err_sys(e, -r, "starting a process");
 	if (x->terminal)
-		return add_terminal(x, listener, a, e);
+		return add_terminal(x, listener, ends[0], log, a, e);
 	for (int i = 0; i < 3; i++)
 		answer_add(a, outer[i]);
 	return 0;

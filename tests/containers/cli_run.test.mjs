@@ -102,6 +102,32 @@ describe('containers from the command line', () => {
 		assert.match(image.err, /none:latest/);
 	});
 
+	test('exec has docker\'s exit codes for what cannot run', async () => {
+		const id = await runDetached('--name', 'codes', rig.image(), 'sh', '-c', `mkdir /x
+echo text > /x/data; echo garbage > /x/garbage; printf '#!/no/such\\n' > /x/script; chmod 755 /x/garbage /x/script
+trap exit TERM; echo made; while :; do sleep 0.1; done`);
+		await running(id);
+		await rig.until('the files', async () => (await mayfly(['logs', 'codes'])).out.includes('made'));
+		for (const [command, code, words] of [['no-such', 127, /no-such/], ['/x/none', 127, /none/],
+			['/x/script', 127, /o such file/], ['/x', 126, /./], ['/x/data', 126, /ermission denied/],
+			['/x/data/sub', 126, /ot a directory/], ['/x/garbage', 126, /format error/]]) {
+			const r = await mayfly(['exec', 'codes', command]);
+			assert.equal(r.code, code, `${command}: ${r.err}`);
+			assert.match(r.err, words);
+		}
+		// A command's own codes are its own.
+		for (const code of [1, 126, 127]) {
+			const r = await mayfly(['exec', 'codes', 'sh', '-c', `echo "exec: is a directory" >&2; exit ${code}`]);
+			assert.equal(r.code, code);
+		}
+		for (const [command, code] of [['no-such', 127], ['/x', 126]]) {
+			const r = await onTerminal([], ['exec', '-it', 'codes', command]);
+			assert.equal(r.code, code, r.output);
+			assert.match(r.output, /executable/);
+		}
+		await mayfly(['rm', '-f', 'codes']);
+	});
+
 	test('megabytes go through stdin and come back as they were', async () => {
 		const input = randomBytes(8 << 20);
 		const r = await mayfly(['run', '--rm', '-i', rig.image(), 'cat'], { input });
@@ -221,7 +247,7 @@ describe('containers from the command line', () => {
 		const piped = await mayfly(['exec', '-i', id.slice(0, 8), 'cat'], { input });
 		assert.equal(sha256(piped.raw), sha256(input), piped.err);
 		assert.equal((await mayfly(['exec', 'web', 'no-such'])).code, 127);
-		assert.equal((await mayfly(['exec', 'web', '/www'])).code, 127);
+		assert.equal((await mayfly(['exec', 'web', '/www'])).code, 126);
 		const shell = await onTerminal([{ size: [30, 70] }, { expect: '#' },
 			{ send: 'stty size\n' }, { expect: '30 70' }, { size: [20, 60] },
 			{ send: 'sleep 1; stty size\n' }, { expect: '20 60' }, { send: 'exit 4\n' }],

@@ -79,13 +79,17 @@ test('a container that uses too much memory is killed, its sibling is not', asyn
 
 test('what cannot start says why', async () => {
 	const cases = [
-		[{ command: ['/bin/nothing'] }, /^CannotStartContainerError: /],
+		[{ command: ['/bin/nothing'] }, /^CannotStartContainerError: .*not found/],
+		[{ command: ['/bin'] }, /^CannotStartContainerError: ./],
 		[{ image: rig.image('absent') }, /^CannotPull\w*Error: .*absent/],
 		[{ secrets: [{ name: 'S', valueFrom: 'absent' }] }, /^ResourceInitializationError: .*absent/],
 		[{ user: 'stranger', sh: 'true' }, /^Cannot(Create|Start)ContainerError: .*stranger/],
 	];
-	for (const [container, reason] of cases) {
-		const task = await rig.finished([container], {}, {});
+	const outside = { volumes: [{ name: 'v', host: { sourcePath: '/etc' } }] };
+	cases.push([{ sh: 'true', mountPoints: [{ sourceVolume: 'v', containerPath: '/v' }] },
+		/^CannotCreateContainerError: \/etc on the host may not be mounted; allow it with serve --bind-root/, outside]);
+	for (const [container, reason, definition] of cases) {
+		const task = await rig.finished([container], definition, {});
 		assert.equal(task.stopCode, 'TaskFailedToStart', JSON.stringify(container));
 		assert.match(task.stoppedReason, reason);
 		assert.equal(task.containers[0].exitCode, undefined);

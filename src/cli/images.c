@@ -12,6 +12,7 @@
 #include "cli/term.h"
 
 #define PAGES "/_mayfly/images"
+#define IMAGE_NAME_SIZE 1024
 
 /* ---- images ---- */
 
@@ -19,18 +20,27 @@ struct list_options {
 	bool json, quiet;
 };
 
-/* Docker's own are shown as people write them: "busybox:1", not "docker.io/library/busybox:1". */
-static const char *short_name(const char *name)
+/* As people write them: "busybox:1", not "docker.io/library/busybox:1"; and what was pushed to this
+ * server as it was pushed, "127.0.0.1:4566/web:1". */
+static void short_name(const struct client *c, const char *name, char out[IMAGE_NAME_SIZE])
 {
 	static const char *const heads[] = {"docker.io/library/", "docker.io/"};
+	static const char own[] = "123456789012.dkr.ecr.us-east-1.amazonaws.com/";
+	const char *host = strstr(client_endpoint(c), "://");
 
 	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
-		if (strncmp(name, heads[i], strlen(heads[i])) == 0)
-			return name + strlen(heads[i]);
-	return name;
+		if (strncmp(name, heads[i], strlen(heads[i])) == 0) {
+			name += strlen(heads[i]);
+			break;
+		}
+	if (host && strncmp(name, own, strlen(own)) == 0)
+		snprintf(out, IMAGE_NAME_SIZE, "%.*s/%s", (int)strcspn(host + 3, "/"), host + 3,
+		    name + strlen(own));
+	else
+		snprintf(out, IMAGE_NAME_SIZE, "%s", name);
 }
 
-static void print_images(const json_t *list)
+static void print_images(const struct client *c, const json_t *list)
 {
 	static const struct term_column columns[] = {{"IMAGE", false, true},
 	    {"DIGEST", false, false}, {"PULLED", true, false}, {"SIZE", true, false}};
@@ -41,13 +51,13 @@ static void print_images(const json_t *list)
 	term_table_init(&t, columns, ARRAY_SIZE(columns));
 	json_array_foreach(list, i, item)
 	{
-		char digest[20], age[PS_AGE_SIZE], size[TERM_SIZE_TEXT];
+		char digest[20], age[PS_AGE_SIZE], size[TERM_SIZE_TEXT], name[IMAGE_NAME_SIZE];
 
 		snprintf(digest, sizeof(digest), "%.12s", field_text(item, "digest") + 7);
 		ps_format_age(time_wall_ms() - field_number(item, "pulled"), age);
 		term_format_size((uint64_t)field_number(item, "size"), size);
-		term_table_add(&t,
-		    (const char *const[]){short_name(field_text(item, "name")), digest, age, size});
+		short_name(c, field_text(item, "name"), name);
+		term_table_add(&t, (const char *const[]){name, digest, age, size});
 	}
 	term_table_print(&t);
 	term_table_done(&t);
@@ -71,7 +81,7 @@ static int run_list(const void *options, char **args _unused_, int count _unused
 	} else if (!code && o->quiet) {
 		json_array_foreach(list, i, item) puts(field_text(item, "name"));
 	} else if (!code) {
-		print_images(list);
+		print_images(c, list);
 	}
 	json_decref(answer);
 	return code;
@@ -242,14 +252,18 @@ static int map_file(const char *path, struct str *ret)
 	return CLI_OK;
 }
 
-static void print_loaded(struct str text)
+static void print_loaded(const struct client *c, struct str text)
 {
 	json_t *answer = json_loadb(text.ptr, text.len, 0, NULL);
+	char name[IMAGE_NAME_SIZE];
 	const json_t *item;
 	size_t i;
 
 	json_array_foreach(json_object_get(answer, "images"), i, item)
-	    printf("%s %s\n", short_name(field_text(item, "name")), field_text(item, "digest"));
+	{
+		short_name(c, field_text(item, "name"), name);
+		printf("%s %s\n", name, field_text(item, "digest"));
+	}
 	json_decref(answer);
 }
 
@@ -278,7 +292,7 @@ static int load(struct client *c, const char *file)
 	if (!code && a.status != 200)
 		code = client_refused(c, &a, "loading the archive");
 	else if (!code)
-		print_loaded(buf_str(&a.body));
+		print_loaded(c, buf_str(&a.body));
 	munmap((void *)(uintptr_t)archive.ptr, archive.len);
 	return code;
 }

@@ -28,21 +28,63 @@ static int choose(struct client *c, char **names, int count, json_t *ret)
 	return code;
 }
 
+static int64_t most_of(const json_t *usage, const char *member)
+{
+	int64_t most = 0;
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(json_object_get(usage, "containers"), i, c)
+	{
+		int64_t n = field_number(c, member);
+
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
+/* Containers without a limit of their own share that of the task, or the machine. */
+static int64_t limit_of(const json_t *task, const json_t *usage)
+{
+	bool fargate = !strcmp(field_text(task, "launchType"), "FARGATE"), shared = false;
+	int64_t all = strtoll(field_text(task, "memory"), NULL, 10) << 20, sum;
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(json_object_get(task, "containers"), i, c) shared =
+	    shared || !*field_text(c, "memory");
+	sum =
+	    shared ? most_of(usage, "memory_limit_bytes") : usage_sum(usage, "memory_limit_bytes");
+	return fargate && sum > all ? all : sum;
+}
+
+/* With awsvpc each container counts what passes their common interface. */
+static bool shares_network(const json_t *task)
+{
+	const json_t *c = json_array_get(json_object_get(task, "containers"), 0);
+
+	return json_array_size(json_object_get(c, "networkInterfaces")) > 0;
+}
+
 static json_t *round_of(const json_t *task, const json_t *before, const json_t *after)
 {
 	const json_t *x = usage_of(before, task_arn(task)), *y = usage_of(after, task_arn(task));
 	double ms = (double)(field_number(after, "at_ms") - field_number(before, "at_ms"));
 	_cleanup_free_ char *family = task_family(task);
 	json_t *row = json_pack("{s:s,s:s}", "id", task_id(task), "name", family);
-	static const char *const members[] = {
-	    "memory_bytes", "memory_limit_bytes", "rx_bytes", "tx_bytes", "pids"};
+	static const char *const own[] = {"memory_bytes", "pids"}, *const net[] = {
+								       "rx_bytes", "tx_bytes"};
 
 	if (!y) {
 		json_decref(row);
 		return NULL;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		json_object_set_new(row, members[i], json_integer(usage_sum(y, members[i])));
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		json_object_set_new(row, own[i], json_integer(usage_sum(y, own[i])));
+	for (size_t i = 0; i < ARRAY_SIZE(net); i++)
+		json_object_set_new(row, net[i],
+		    json_integer(shares_network(task) ? most_of(y, net[i]) : usage_sum(y, net[i])));
+	json_object_set_new(row, "memory_limit_bytes", json_integer(limit_of(task, y)));
 	if (x && ms > 0)
 		json_object_set_new(row, "cpu_percent",
 		    json_real(

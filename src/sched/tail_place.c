@@ -13,6 +13,22 @@ static bool truth(const char *text)
 	return text && (!strcasecmp(text, "true") || !strcmp(text, "1"));
 }
 
+/* Is the group made for this container, or for another of the task? They are judged together. */
+static bool group_is_made(const struct task *t, const struct task_log *place)
+{
+	for (unsigned i = 0; i < t->unit_count; i++) {
+		const json_t *log = json_object_get(t->units[i].def, "logConfiguration");
+		const char *group = option(log, "awslogs-group");
+		const char *region = option(log, "awslogs-region");
+
+		if (truth(option(log, "awslogs-create-group")) && group &&
+		    !strcmp(group, place->group) &&
+		    !strcmp(region && *region ? region : t->region, place->region))
+			return true;
+	}
+	return false;
+}
+
 int tail_place(struct arena *a, const struct unit *u, struct task_log *ret, struct err *e)
 {
 	const struct task *t = u->task;
@@ -37,8 +53,7 @@ int tail_place(struct arena *a, const struct unit *u, struct task_log *ret, stru
 	    str_from(t->account), str_from(ret->region), str_from(ret->group)};
 	if (!logs_group_name_valid(id.name) || !logs_stream_name_valid(str_from(ret->stream)))
 		return err_set(e, EINVAL, "awslogs-group or awslogs-stream-prefix is no such name");
-	if (!truth(option(log, "awslogs-create-group")) &&
-	    logs_group_get(t->all->o.logs, id, &info) < 0)
+	if (!group_is_made(t, ret) && logs_group_get(t->all->o.logs, id, &info) < 0)
 		return err_set(e, ENOENT,
 		    "failed to create Cloudwatch log stream: ResourceNotFoundException: The "
 		    "specified log group does not exist.");

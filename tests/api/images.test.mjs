@@ -666,6 +666,11 @@ describe('the command line', () => {
 		assert.equal(listed.digest, small.digest);
 		assert.equal((await mayfly('image', 'tag', name, 'example/again:2')).code, 0);
 		assert.match((await mayfly('images')).out, /example\/again:2/);
+		// What is this server's own is shown by the name that clients push to.
+		const own = `${new URL(server.url).host}/cli:3`;
+		assert.equal((await mayfly('image', 'tag', name, own)).code, 0);
+		assert.match((await mayfly('images')).out, new RegExp(`^${own} `, 'm'));
+		assert.equal((await mayfly('rmi', own)).code, 0);
 		assert.equal((await mayfly('rmi', name, 'example/again:2')).code, 0);
 		assert.equal((await mayfly('rmi', name)).code, 4);
 	});

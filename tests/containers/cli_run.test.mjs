@@ -278,6 +278,24 @@ trap exit TERM; echo made; while :; do sleep 0.1; done`);
 		assert.match(gone.err, /no task with this name or ID runs: web/);
 	});
 
+	test('what containers of a task share is counted once', async () => {
+		const arn = await rig.run([{ sh: 'sleep 1000' }, { sh: 'sleep 1000' }],
+			{ family: 'shared', networkMode: 'awsvpc', cpu: '256', memory: '512', requiresCompatibilities: ['FARGATE'] }, { launchType: 'FARGATE' });
+		const { attachments: [{ details }] } = await rig.status(arn, 'RUNNING');
+		const address = details.find((d) => d.name === 'privateIPv4Address').value;
+		for (let i = 0; i < 20; i++) await fetch(`http://${address}:8123/`).catch(() => {}); // refused, but counted
+		const rows = await rig.until('stats', async () => {
+			const [row] = JSON.parse((await mayfly(['stats', '--no-stream', '--json', 'shared'])).out);
+			return row.rx_bytes > 0 && row;
+		});
+		assert.equal(rows.memory_limit_bytes, 512 << 20);
+		const [{ usage }] = JSON.parse((await mayfly(['ps', '--json'])).out).filter((t) => t.taskArn === arn);
+		assert.equal(usage.length, 2);
+		assert.ok(rows.rx_bytes < usage[0].rx_bytes * 2, JSON.stringify([rows, usage]));
+		await rig.halt(arn);
+		await rig.status(arn, 'STOPPED');
+	});
+
 	test('a name that two tasks share is no answer', async () => {
 		const ids = [await runDetached(rig.image(), 'sleep', '100'),
 			await runDetached(rig.image(), 'sleep', '100')];

@@ -142,6 +142,11 @@ test('awslogs: the group must be there or be asked for', async () => {
 	assert.deepEqual(await rig.lines(made.taskArn, 'c0', 'app', `p/c0/${id}`),
 		['line 1', 'line 2', 'line 3']);
 	await rig.logs.send(new logs.DeleteLogGroupCommand({ logGroupName: 'app' }));
+	// One container has it made, whose place in the definition does not matter.
+	const two = await rig.finished([{ sh: 'echo one', logConfiguration: logConfiguration() },
+		{ sh: 'sleep 1000', essential: false, logConfiguration: logConfiguration({ 'awslogs-create-group': 'true' }) }]);
+	assert.deepEqual(await rig.lines(two.taskArn, 'c0', 'app', `p/c0/${two.taskArn.split('/').at(-1)}`), ['one']);
+	await rig.logs.send(new logs.DeleteLogGroupCommand({ logGroupName: 'app' }));
 });
 
 test('awslogs: lines that are one event, by a pattern and by a format of times', async () => {

@@ -256,18 +256,21 @@ static void container_on_ready(struct spawner *s, struct job *j)
 
 /* ---- layers ---- */
 
-void job_layers_sync(struct spawner *s)
+/* Not before the whole image has come: writing it all would hold up whatever has to be on the disk
+ * before somebody is answered, the image's name among it. */
+#define SYNC_AFTER_NS 2000000000
+
+void job_layers_sync_later(struct spawner *s)
 {
-	s->sync_due = s->syncing;
-	if (!s->syncing)
-		s->syncing = start(s, &(struct task){.kind = JOB_LAYERS_SYNC}) != NULL;
+	s->sync_at_ns = now_ns() + SYNC_AFTER_NS;
 }
 
-static void synced(struct spawner *s)
+void job_layers_sync(struct spawner *s)
 {
-	s->syncing = false;
-	if (s->sync_due)
-		job_layers_sync(s);
+	s->sync_at_ns = 0;
+	s->syncing = start(s, &(struct task){.kind = JOB_LAYERS_SYNC}) != NULL;
+	if (!s->syncing)
+		job_layers_sync_later(s);
 }
 
 /* ---- the containers' network ---- */
@@ -332,7 +335,7 @@ static void finish(struct spawner *s, struct job *j, const struct wire_outcome *
 	else if (done.kind == JOB_DISK)
 		disk_done(s, &done, o, mount);
 	else if (done.kind == JOB_LAYERS_SYNC)
-		synced(s);
+		s->syncing = false;
 	else if (done.kind == JOB_NETWORK)
 		restored(s, o);
 	else if (done.orphan)
@@ -340,7 +343,7 @@ static void finish(struct spawner *s, struct job *j, const struct wire_outcome *
 	else
 		answer(s, done.kind, done.serial, o);
 	if (done.kind == JOB_LAYER && o->result == 0)
-		job_layers_sync(s);
+		job_layers_sync_later(s);
 }
 
 void job_on_ready(struct spawner *s, uint32_t index)

@@ -354,7 +354,7 @@ static void prepare_disks(struct spawner *s)
 	remove_hidden(s->code);
 	remove_hidden(s->layers);
 	if (layers_check(s->layers))
-		job_layers_sync(s);
+		job_layers_sync_later(s);
 	if (disk_prepare(s->images, &e) == 0)
 		return;
 	s->no_loop = true;
@@ -517,6 +517,8 @@ static int patience(const struct spawner *s)
 		due = s->disk_retry_ns;
 	if (s->restore_at_ns && !s->restoring && s->restore_at_ns < due)
 		due = s->restore_at_ns;
+	if (s->sync_at_ns && !s->syncing && s->sync_at_ns < due)
+		due = s->sync_at_ns;
 	if (due == INT64_MAX)
 		return -1;
 	return due <= now ? 0 : (int)((due - now) / 1000000 + 1);
@@ -537,6 +539,8 @@ static void on_time(struct spawner *s)
 	}
 	if (s->restore_at_ns && s->restore_at_ns <= now && !s->restoring)
 		job_network(s);
+	if (s->sync_at_ns && s->sync_at_ns <= now && !s->syncing)
+		job_layers_sync(s);
 	core_greet(s);
 }
 

@@ -110,7 +110,8 @@ struct spawner {
 
 	struct job jobs[JOBS_MAX];
 	unsigned disk_jobs;
-	bool syncing, sync_due; /* layers: a job runs; another one has to follow */
+	bool syncing;       /* a job syncs layers */
+	int64_t sync_at_ns; /* when the next one is due; 0: none */
 	int rules;      /* the kernel tells when rules of the packet filter go; -1: nobody does */
 	bool restoring; /* a job looks after the containers' network */
 	int64_t restore_at_ns,
@@ -169,7 +170,8 @@ void job_split(struct spawner *s, const struct wire_msg *m, int fd);
 void job_container(struct spawner *s, const struct wire_msg *m, int fd);
 void job_on_ready(struct spawner *s, uint32_t index);
 void jobs_kill_all(struct spawner *s);
-/* Have layers on the disk that were named before it had them. */
+/* Have layers on the disk that were named before it had them: in a while, now. */
+void job_layers_sync_later(struct spawner *s);
 void job_layers_sync(struct spawner *s);
 /* Have the containers' rules made again if they are gone. */
 void job_network(struct spawner *s);

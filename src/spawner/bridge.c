@@ -1,8 +1,9 @@
 /*
  * The network of containers: what is made when, and who has which address. The directory is the
- * memory: symbolic links, because those are made whole or not at all, and by one of several only.
- * "subnet" points to "10.213.0.0/20", "<address>" to its holder's id; bridge_ports.c has its own;
- * "lock" is a file.
+ * memory: links, because those are made whole or not at all, and by one of several only. "subnet"
+ * points to "10.213.0.0/20"; "<address>" is another name of a file of its holder's, so that the
+ * address is free when the holder's own name for it has gone; bridge_ports.c has its own; "lock" is
+ * a file.
  */
 #include "spawner/bridge.h"
 
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/rand.h"
@@ -18,8 +20,6 @@
 #include "spawner/bridge_int.h"
 #include "spawner/forward.h"
 #include "spawner/nft.h"
-
-#define ID_LEN 32
 
 void bridge_init(struct bridge *b, const char *instance, int dir)
 {
@@ -149,8 +149,40 @@ int bridge_ensure(struct bridge *b, struct err *e)
 	return make(b, e);
 }
 
-int bridge_attach(
-    struct bridge *b, int netns, const char *id, struct bridge_place *ret, struct err *e)
+/* ---- addresses ---- */
+
+static bool is_abandoned(const struct bridge *b, const char *name)
+{
+	struct stat st;
+
+	return fstatat(b->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_nlink == 1;
+}
+
+/* Whoever took it was killed before it could write that down. */
+static int reclaim(struct bridge *b, struct in_addr address, const char *name)
+{
+	_cleanup_close_ int locked = lock(b);
+	struct err e = ERR_INIT;
+
+	if (locked < 0)
+		return locked;
+	return is_abandoned(b, name) ? bridge_detach(b, address, &e) : -EEXIST;
+}
+
+static int take(struct bridge *b, struct in_addr address, int holder, char name[INET_ADDRSTRLEN])
+{
+	inet_ntop(AF_INET, &address, name, INET_ADDRSTRLEN);
+	for (bool again = true;; again = false) {
+		if (linkat(holder, "", b->dir, name, AT_EMPTY_PATH) == 0)
+			return 0;
+		if (errno != EEXIST || !again || !is_abandoned(b, name) ||
+		    reclaim(b, address, name) < 0)
+			return -errno;
+	}
+}
+
+int bridge_attach(struct bridge *b, int netns, int holder, struct bridge_place *ret, struct err *e)
 {
 	const uint32_t size = UINT32_C(1) << (32 - b->prefix_len), usable = size - 3;
 	uint32_t net = ntohl(b->address.s_addr) - 1, start = (uint32_t)(rand_u64() % usable);
@@ -161,8 +193,7 @@ int bridge_attach(
 	 * may still think of who had it. */
 	for (uint32_t i = 0; i < usable && r == -EEXIST; i++) {
 		ret->address.s_addr = htonl(net + 2 + (start + i) % usable);
-		inet_ntop(AF_INET, &ret->address, name, sizeof(name));
-		r = symlinkat(id, b->dir, name) < 0 ? -errno : 0;
+		r = take(b, ret->address, holder, name);
 	}
 	if (r == -EEXIST)
 		return err_set(e, EADDRNOTAVAIL,
@@ -198,43 +229,29 @@ static void closedirp(DIR **d)
 		closedir(*d);
 }
 
-int bridge_walk(struct bridge *b, void (*fn)(void *ctx, struct in_addr address, const char id[33]),
-    void *ctx, struct err *e)
+int bridge_count(const struct bridge *b)
 {
-	int fd = openat(b->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(b->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), count = 0;
 	_cleanup_(closedirp) DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
 	if (!d)
-		return err_sys(e, errno, "reading the containers' addresses");
+		return -errno;
 	while ((entry = readdir(d))) {
 		struct in_addr address;
-		char id[ID_LEN + 1];
-		ssize_t n;
 
-		if (inet_pton(AF_INET, entry->d_name, &address) != 1)
-			continue;
-		n = readlinkat(b->dir, entry->d_name, id, sizeof(id) - 1);
-		id[n > 0 ? n : 0] = '\0';
-		fn(ctx, address, id);
+		count += inet_pton(AF_INET, entry->d_name, &address) == 1 &&
+			 !is_abandoned(b, entry->d_name);
 	}
-	return 0;
-}
-
-static void count_one(void *ctx, struct in_addr address, const char id[33])
-{
-	(void)address;
-	(void)id;
-	++*(unsigned *)ctx;
+	return count;
 }
 
 int bridge_restore(struct bridge *b, struct err *e)
 {
 	_cleanup_close_ int locked = lock(b);
-	unsigned held = 0;
-	int r = locked < 0 ? locked : bridge_walk(b, count_one, &held, NULL);
+	int held = locked < 0 ? locked : bridge_count(b), r = held < 0 ? held : 0;
 
-	if (r == 0 && held) {
+	if (held > 0) {
 		r = nft_has_rules(b->table);
 		if (r == 0 && recall_subnet(b) && link_is_up(b) && forward_is_on())
 			return 0;
@@ -249,13 +266,12 @@ int bridge_restore(struct bridge *b, struct err *e)
 int bridge_remove(struct bridge *b, struct err *e)
 {
 	_cleanup_close_ int locked = lock(b);
-	unsigned held = 0;
-	int r = locked < 0 ? locked : bridge_walk(b, count_one, &held, NULL);
+	int held = locked < 0 ? locked : bridge_count(b), r;
 
-	if (r < 0)
-		return err_sys(e, -r, "locking the containers' network");
+	if (held < 0)
+		return err_sys(e, -held, "locking the containers' network");
 	if (held)
-		return err_set(e, EBUSY, "%u containers have an address", held);
+		return err_set(e, EBUSY, "%d containers have an address", held);
 	r = link_remove(b);
 	if (r == 0)
 		r = table_remove(b);

@@ -62,11 +62,11 @@ int bridge_ensure(struct bridge *b, struct err *e);
 int bridge_restore(struct bridge *b, struct err *e);
 
 /* An address for the network namespace netns: veth pair, eth0 inside with it (a /32: siblings are
- * reached by the gateway too) and a default route; what bridge_loopback() does. id: 32 hex digits,
- * who holds the address. -EADDRNOTAVAIL with words when the pool is exhausted. The pair goes when
- * the namespace goes; the address only by bridge_detach(). */
-int bridge_attach(
-    struct bridge *b, int netns, const char *id, struct bridge_place *ret, struct err *e);
+ * reached by the gateway too) and a default route; what bridge_loopback() does. holder: a file on
+ * the directory's mount, which gets another name there: the address is held until bridge_detach(),
+ * or until that file has no name left elsewhere. -EADDRNOTAVAIL with words when the pool is
+ * exhausted. The pair goes when the namespace goes. */
+int bridge_attach(struct bridge *b, int netns, int holder, struct bridge_place *ret, struct err *e);
 /* Publish ports at `to`: all or none. -EADDRINUSE with words when somebody has one. Fills host and
  * reserved (a TCP socket listens, but nothing reaches it: never accept from it). */
 int bridge_publish(
@@ -77,9 +77,8 @@ void bridge_reserve(struct bridge *b, struct bridge_port *ports, size_t count);
 /* Take away its published ports and pair, and give back its address. Nothing there is no error.
  * Takes tens of milliseconds, most of them the kernel's for the pair. */
 int bridge_detach(struct bridge *b, struct in_addr address, struct err *e);
-/* Addresses held, for finding those that nobody holds any more: id as at bridge_attach(). */
-int bridge_walk(struct bridge *b, void (*fn)(void *ctx, struct in_addr address, const char id[33]),
-    void *ctx, struct err *e);
+/* How many addresses are held, or -errno. */
+int bridge_count(const struct bridge *b);
 /* Bridge and table, when no container is left; -EBUSY when an address is held. */
 int bridge_remove(struct bridge *b, struct err *e);
 

@@ -90,9 +90,11 @@ void netns_add(struct answer *a, struct netns *n, const struct wire_net *net)
 
 /* ---- addresses and ports ---- */
 
-static int open_bridge(const struct spawner *s, struct bridge *b, struct err *e)
+/* of: the task's directory, to have both on one mount, or AT_FDCWD. */
+static int open_bridge(const struct spawner *s, int of, struct bridge *b, struct err *e)
 {
-	int dir = open("/data/net", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int dir = openat(
+	    of, of == AT_FDCWD ? "/data/net" : "../../net", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dir < 0)
 		return err_sys(e, errno, "opening net/ in the data directory");
@@ -172,14 +174,16 @@ int netns_attach(const struct place *p, int ns, const struct container_spec *spe
     struct wire_net *net, struct err *e)
 {
 	int dir = spec ? p->bundle : p->dir;
+	_cleanup_close_ int record = openat(dir, "record", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct bridge_place at;
 	struct bridge b;
-	int r = open_bridge(p->s, &b, e);
+	int r =
+	    record < 0 ? err_sys(e, errno, "opening the record") : open_bridge(p->s, p->dir, &b, e);
 
 	if (r == 0)
 		r = bridge_ensure(&b, e);
 	if (r == 0)
-		r = bridge_attach(&b, ns, spec ? p->id : p->sandbox, &at, e);
+		r = bridge_attach(&b, ns, record, &at, e);
 	if (r < 0)
 		return r;
 	net->address = at.address.s_addr;
@@ -208,7 +212,7 @@ int netns_detach(const struct place *p, int dir, struct err *e)
 	process_end(&holder);
 	if (place_noted(dir, "net", &net, sizeof(net)) != sizeof(net) || !net.address)
 		return 0;
-	r = open_bridge(p->s, &b, e);
+	r = open_bridge(p->s, p->dir, &b, e);
 	if (r < 0)
 		return r;
 	r = bridge_ensure(&b, e);
@@ -221,7 +225,7 @@ int netns_detach(const struct place *p, int dir, struct err *e)
 int netns_restore(const struct spawner *s, struct err *e)
 {
 	struct bridge b;
-	int r = open_bridge(s, &b, e);
+	int r = open_bridge(s, AT_FDCWD, &b, e);
 
 	if (r < 0)
 		return r;

@@ -29,7 +29,6 @@
 #define NOBODY "nobody"
 #define OUTSIDE "198.51.100.2"
 #define UPLINK "198.51.100.1"
-#define ID "0123456789abcdef0123456789abcdef"
 
 static int home, outside, outside2;
 
@@ -178,7 +177,7 @@ static bool is_refused(int ns, const char *address, unsigned port)
 
 struct rig {
 	char *path;
-	int dir;
+	int dir, holder;
 	struct bridge b;
 };
 
@@ -222,6 +221,8 @@ static int setup(void **state)
 	run_in(home, "ip link show up0 >/dev/null; ip link show up1 >/dev/null");
 	g->path = scratch_new();
 	g->dir = open(g->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	g->holder = openat(g->dir, "holder", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(g->holder >= 0);
 	bridge_init(&g->b, "test-1", g->dir);
 	*state = g;
 	return 0;
@@ -232,6 +233,7 @@ static int teardown(void **state)
 	struct rig *g = *state;
 
 	scratch_remove(g->path);
+	close(g->holder);
 	close(g->dir);
 	free(g);
 	close(outside);
@@ -251,7 +253,7 @@ static struct container attach(struct rig *g)
 	struct container c = {.ns = ns_new()};
 	struct err e = ERR_INIT;
 
-	check_ok(bridge_attach(&g->b, c.ns, ID, &c.place, &e), &e);
+	check_ok(bridge_attach(&g->b, c.ns, g->holder, &c.place, &e), &e);
 	snprintf(c.address, sizeof(c.address), "%s", text(c.place.address));
 	return c;
 }
@@ -518,9 +520,9 @@ static void test_exhausted(void **state)
 	for (uint32_t i = 2; i < 4095; i++) {
 		struct in_addr a = {htonl(ntohl(g->b.address.s_addr) - 1 + i)};
 
-		assert_int_equal(symlinkat(ID, g->dir, text(a)), 0);
+		assert_int_equal(linkat(g->holder, "", g->dir, text(a), AT_EMPTY_PATH), 0);
 	}
-	assert_int_equal(bridge_attach(&g->b, ns, ID, &place, &e), -EADDRNOTAVAIL);
+	assert_int_equal(bridge_attach(&g->b, ns, g->holder, &place, &e), -EADDRNOTAVAIL);
 	assert_non_null(strstr(e.msg, "in use"));
 	place.address.s_addr = htonl(ntohl(g->b.address.s_addr) + 4093);
 	check_ok(bridge_detach(&g->b, place.address, &e), &e);
@@ -530,11 +532,33 @@ static void test_exhausted(void **state)
 	close(ns);
 }
 
-static void count_id(void *ctx, struct in_addr address, const char id[33])
+/* Who took an address, and was killed before anybody could know, holds it no longer than his file
+ * is there. */
+static void test_abandoned(void **state)
 {
-	assert_string_equal(id, ID);
-	assert_true(address.s_addr != 0);
-	++*(unsigned *)ctx;
+	struct rig *g = *state;
+	struct err e = ERR_INIT;
+	struct bridge_place place, other;
+	int file = openat(g->dir, "gone", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int ns = ns_new(), ns2 = ns_new();
+
+	ensure(g);
+	for (uint32_t i = 2; i < 4094; i++) {
+		struct in_addr a = {htonl(ntohl(g->b.address.s_addr) - 1 + i)};
+
+		assert_int_equal(linkat(g->holder, "", g->dir, text(a), AT_EMPTY_PATH), 0);
+	}
+	check_ok(bridge_attach(&g->b, ns, file, &place, &e), &e);
+	assert_int_equal(bridge_attach(&g->b, ns2, g->holder, &other, &e), -EADDRNOTAVAIL);
+	assert_int_equal(bridge_count(&g->b), 4093);
+	assert_int_equal(unlinkat(g->dir, "gone", 0), 0);
+	assert_int_equal(bridge_count(&g->b), 4092);
+	check_ok(bridge_attach(&g->b, ns2, g->holder, &other, &e), &e);
+	assert_int_equal(other.address.s_addr, place.address.s_addr);
+	check_ok(bridge_detach(&g->b, other.address, &e), &e);
+	close(file);
+	close(ns);
+	close(ns2);
 }
 
 #define MANY 20
@@ -543,7 +567,6 @@ static void test_side_by_side(void **state)
 {
 	struct rig *g = *state;
 	struct err e = ERR_INIT;
-	unsigned found = 0;
 	int ns[MANY], status;
 	pid_t pids[MANY];
 
@@ -556,7 +579,7 @@ static void test_side_by_side(void **state)
 			struct bridge_place place;
 
 			_exit(bridge_ensure(&g->b, &e) < 0 ||
-			      bridge_attach(&g->b, ns[i], ID, &place, &e) < 0 ||
+			      bridge_attach(&g->b, ns[i], g->holder, &place, &e) < 0 ||
 			      bridge_publish(&g->b, place.address, p, 2, &e) < 0 ||
 			      (i % 2 && bridge_detach(&g->b, place.address, &e) < 0));
 		}
@@ -566,8 +589,7 @@ static void test_side_by_side(void **state)
 		assert_int_equal(status, 0);
 	}
 	ensure(g);
-	check_ok(bridge_walk(&g->b, count_id, &found, &e), &e);
-	assert_int_equal(found, MANY / 2);
+	assert_int_equal(bridge_count(&g->b), MANY / 2);
 	for (unsigned i = 0; i < MANY; i += 2) {
 		int fd = server(ns[i], SOCK_STREAM, "0.0.0.0", 80);
 		const char *line = output_of(ns[i], "ip -4 -o addr show dev eth0");
@@ -590,7 +612,6 @@ static void test_again(void **state)
 	struct bridge later;
 	struct bridge_port p = {.host = 8080, .inside = 80};
 	struct container one;
-	unsigned found = 0;
 	int tcp;
 
 	ensure(g);
@@ -602,8 +623,7 @@ static void test_again(void **state)
 	check_ok(bridge_ensure(&later, &e), &e);
 	assert_int_equal(later.address.s_addr, g->b.address.s_addr);
 	assert_int_equal(later.prefix_len, 20);
-	check_ok(bridge_walk(&later, count_id, &found, &e), &e);
-	assert_int_equal(found, 1);
+	assert_int_equal(bridge_count(&later), 1);
 	bridge_reserve(&later, &p, 1);
 	assert_true(p.reserved >= 0);
 	tcp = server(one.ns, SOCK_STREAM, "0.0.0.0", 80);
@@ -712,7 +732,6 @@ static void test_gone(void **state)
 	struct rig *g = *state;
 	struct err e = ERR_INIT;
 	struct container one;
-	unsigned found = 0;
 
 	ensure(g);
 	one = attach(g);
@@ -723,8 +742,7 @@ static void test_gone(void **state)
 		assert_true(i < 100);
 		usleep(50000);
 	}
-	check_ok(bridge_walk(&g->b, count_id, &found, &e), &e);
-	assert_int_equal(found, 1);
+	assert_int_equal(bridge_count(&g->b), 1);
 	check_ok(bridge_detach(&g->b, one.place.address, &e), &e);
 }
 
@@ -755,7 +773,7 @@ static void test_cost(void **state)
 
 		ensure(g);
 		t1 = time_mono_ns();
-		check_ok(bridge_attach(&g->b, c.ns, ID, &c.place, &e), &e);
+		check_ok(bridge_attach(&g->b, c.ns, g->holder, &c.place, &e), &e);
 		t2 = time_mono_ns();
 		check_ok(bridge_publish(&g->b, c.place.address, p, 2, &e), &e);
 		t3 = time_mono_ns();
@@ -787,6 +805,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_forged, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_not_a_router, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_exhausted, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_abandoned, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_side_by_side, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_repair, setup, teardown),

@@ -43,7 +43,10 @@ static void take_line(struct pull *p, struct str line)
 		p->last = o;
 		return;
 	}
-	if (field_number(o, "bytes_total")) {
+	if (field_number(o, "waiting_s")) {
+		shown = xasprintf("%s: the registry asks for patience, %" PRId64 " s more", p->name,
+		    field_number(o, "waiting_s"));
+	} else if (field_number(o, "bytes_total")) {
 		pull_format(o, text);
 		shown = xasprintf("%s %s", p->name, text);
 	} else {

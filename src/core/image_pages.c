@@ -85,9 +85,10 @@ static void on_progress(struct loop_timer *t)
 		image_pull_progress(w->pull, &g);
 	else
 		image_push_progress(w->push, &g);
-	send_line(w, json_pack("{s:I,s:I,s:i,s:i}", "bytes_done", (json_int_t)g.bytes_done,
-			 "bytes_total", (json_int_t)g.bytes_total, "layers_done",
-			 (int)g.layers_done, "layers_total", (int)g.layers_total));
+	send_line(
+	    w, json_pack("{s:I,s:I,s:i,s:i,s:i}", "bytes_done", (json_int_t)g.bytes_done,
+		   "bytes_total", (json_int_t)g.bytes_total, "layers_done", (int)g.layers_done,
+		   "layers_total", (int)g.layers_total, "waiting_s", (int)g.waiting_s));
 	loop_timer_set(w->parts->loop, t, PROGRESS_NS);
 }
 

@@ -98,6 +98,7 @@ struct image_auth {
 struct image_progress {
 	uint64_t bytes_done, bytes_total;
 	unsigned layers_done, layers_total;
+	unsigned waiting_s; /* so long, as the registry asks us to */
 };
 
 struct image_pull;

@@ -119,6 +119,7 @@ struct resolving {
 	struct image_reference reference;
 	char local[IMAGE_DIGEST_SIZE]; /* it is here already; "": ask the registry */
 	struct image_auth auth;        /* owned copies; NULL: the credential file */
+	int64_t *told_wait;            /* as in remote_options */
 	/* out: result below 0 and failure, or all of the rest */
 	int result;
 	struct pull_failure failure;
@@ -168,8 +169,10 @@ struct layer_waiter {
 struct shared_remote {
 	unsigned refs; /* the loop's */
 	struct remote *remote;
+	int64_t *told_wait; /* what the remote has of it */
 };
-struct shared_remote *shared_remote_new(struct remote *r);
+/* Both are taken. */
+struct shared_remote *shared_remote_new(struct remote *r, int64_t *told_wait);
 void shared_remote_unref(struct shared_remote *s); /* NULL is fine */
 
 /* Have a layer unpacked; from its blob if that is here, else from the remote. */

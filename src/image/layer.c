@@ -21,12 +21,13 @@
 #define LAYER_LIMIT (UINT64_C(32) << 30) /* of the tar; the disk is smaller as a rule */
 #define ROOM_KEPT (UINT64_C(64) << 20)   /* that unpacking leaves on the disk */
 
-struct shared_remote *shared_remote_new(struct remote *r)
+struct shared_remote *shared_remote_new(struct remote *r, int64_t *told_wait)
 {
 	struct shared_remote *s = xcalloc(1, sizeof(*s));
 
 	s->refs = 1;
 	s->remote = r;
+	s->told_wait = told_wait;
 	return s;
 }
 
@@ -35,6 +36,7 @@ void shared_remote_unref(struct shared_remote *s)
 	if (!s || --s->refs)
 		return;
 	remote_free(s->remote);
+	free(s->told_wait);
 	free(s);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/time.h"
 #include "image/image_int.h"
 
 struct image_pull {
@@ -42,6 +43,7 @@ static void free_pull(struct pull *p)
 		layer_forget(&p->layers[n].waiter);
 	list_remove(&p->node);
 	resolving_done(&p->resolving);
+	free(p->resolving.told_wait);
 	shared_remote_unref(p->remote);
 	image_unref(p->image);
 	explicit_bzero(p->key, strlen(p->key));
@@ -185,7 +187,7 @@ static void on_resolved(struct job *j)
 		return;
 	}
 	if (r->remote)
-		p->remote = shared_remote_new(take_ptr(r->remote));
+		p->remote = shared_remote_new(take_ptr(r->remote), take_ptr(r->told_wait));
 	p->image =
 	    image_get(p->images, r->manifest_text.digest, &r->config, bytes_of(&r->manifest));
 	want_layers(p);
@@ -265,6 +267,7 @@ struct image_pull *image_pull_start(struct images *i, const struct image_referen
 		p->images = i;
 		p->key = take_ptr(key);
 		p->resolving.reference = *r;
+		p->resolving.told_wait = xcalloc(1, sizeof(*p->resolving.told_wait));
 		if (known) {
 			p->resolving.auth.username = xstrdup(auth->username);
 			p->resolving.auth.password = xstrdup(auth->password);
@@ -299,8 +302,11 @@ void image_pull_cancel(struct image_pull *c)
 void image_pull_progress(const struct image_pull *c, struct image_progress *ret)
 {
 	const struct pull *p = c->pull;
+	const int64_t *until = p->remote ? p->remote->told_wait : p->resolving.told_wait;
+	int64_t left_ns = until ? __atomic_load_n(until, __ATOMIC_RELAXED) - time_mono_ns() : 0;
 
-	*ret = (struct image_progress){.layers_total = (unsigned)p->layer_count};
+	*ret = (struct image_progress){.layers_total = (unsigned)p->layer_count,
+	    .waiting_s = left_ns > 0 ? (unsigned)((left_ns + 999999999) / 1000000000) : 0};
 	for (size_t n = 0; n < p->layer_count; n++) {
 		const struct pull_layer *l = &p->layers[n];
 

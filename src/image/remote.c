@@ -65,6 +65,8 @@ struct remote *remote_new(const struct remote_options *o)
 	r->username = xstrdup(o->username ? o->username : "");
 	r->password = xstrdup(o->password ? o->password : "");
 	r->push = o->push;
+	r->hurry = o->hurry;
+	r->told_wait = o->told_wait;
 	r->stall_ns = (o->stall_s ? o->stall_s : STALL_S) * SECOND_NS;
 	pthread_mutex_init(&r->lock, NULL);
 	return r;
@@ -283,12 +285,14 @@ static void set_options(struct exchange *x, const char *url, struct curl_slist *
 static CURLcode perform(struct exchange *x, const char *url, const char *authorization)
 {
 	struct curl_slist *headers = NULL;
+	curl_off_t after = 0;
 	CURLcode r;
 
 	x->status = 0;
 	x->location[0] = x->media_type[0] = '\0';
 	x->challenged = false;
 	x->challenge = (struct challenge){0};
+	x->retry_after_s = 0;
 	x->heard_ns = now_ns();
 	if (x->body) {
 		_cleanup_free_ char *type = xasprintf("Content-Type: %s", x->type);
@@ -303,6 +307,9 @@ static CURLcode perform(struct exchange *x, const char *url, const char *authori
 	set_options(x, url, headers);
 	r = curl_easy_perform(x->curl);
 	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &x->status);
+	/* Negative: a date that has passed. */
+	if (curl_easy_getinfo(x->curl, CURLINFO_RETRY_AFTER, &after) == CURLE_OK && after > 0)
+		x->retry_after_s = after;
 	curl_slist_free_all(headers);
 	return r;
 }
@@ -360,6 +367,21 @@ static CURLcode run_following(struct exchange *x, const char *first, const char 
 	return CURLE_TOO_MANY_REDIRECTS;
 }
 
+/* Again, when it is time for it. */
+static CURLcode run_patiently(struct exchange *x, const char *url, const char *authorization)
+{
+	CURLcode r = CURLE_ABORTED_BY_CALLBACK;
+
+	for (int attempt = 0; exchange_hold(x); attempt++) {
+		r = run_following(x, url, authorization);
+		if (r != CURLE_OK || !exchange_will_wait(x, attempt))
+			break;
+		if (x->text)
+			buf_clear(x->text);
+	}
+	return r;
+}
+
 /* ---- who we are ---- */
 
 static char *basic_header(const struct remote *r)
@@ -393,11 +415,17 @@ static bool realm_allowed(const struct remote *r, const char *realm)
 	return strncmp(realm, "http://", 7) == 0 && strncmp(r->base, "http://", 7) == 0;
 }
 
-static char *fetch_token(struct remote *r, const struct challenge *c, const bool *cancel)
+/* NULL: none; what the registry said instead if it asked to wait. */
+static char *fetch_token(struct exchange *asked)
 {
+	struct remote *r = asked->remote;
+	const struct challenge *c = &asked->challenge;
 	struct buf text = BUF_INIT;
-	struct exchange x = {
-	    .remote = r, .cancel = cancel, .curl = curl_easy_init(), .text = &text, .most = 65536};
+	struct exchange x = {.remote = r,
+	    .cancel = asked->cancel,
+	    .curl = curl_easy_init(),
+	    .text = &text,
+	    .most = 65536};
 	_cleanup_free_ char *basic = r->username[0] ? basic_header(r) : NULL;
 	_cleanup_free_ char *service = xmalloc(3 * strlen(c->service) + 1), *url = NULL;
 	char *header = NULL;
@@ -407,8 +435,12 @@ static char *fetch_token(struct remote *r, const struct challenge *c, const bool
 	    strchr(c->realm, '?') ? '&' : '?', service, r->repository,
 	    r->push ? "pull,push" : "pull");
 	if (x.curl && strlen(url) < URL_MAX && realm_allowed(r, c->realm) &&
-	    run_following(&x, url, basic) == CURLE_OK && x.status == 200)
+	    run_patiently(&x, url, basic) == CURLE_OK && x.status == 200)
 		header = token_of(buf_str(&text));
+	if (!header && (x.status == 429 || x.status == 503)) {
+		asked->status = x.status;
+		asked->retry_after_s = x.retry_after_s;
+	}
 	curl_easy_cleanup(x.curl);
 	buf_done(&text);
 	return header;
@@ -436,7 +468,7 @@ static char *authorize(struct exchange *x, const char *used)
 	if (!x->challenged)
 		return NULL;
 	if (x->challenge.bearer)
-		header = fetch_token(r, &x->challenge, x->cancel);
+		header = fetch_token(x);
 	else if (r->username[0] && !used)
 		header = basic_header(r);
 	if (!header)
@@ -453,7 +485,7 @@ CURLcode exchange_run(struct exchange *x, const char *url)
 	/* An upload may be told to go to another host, which the credentials are not for. */
 	bool ours = same_origin(x->remote->base, url);
 	_cleanup_free_ char *header = ours ? current_authorization(x->remote) : NULL;
-	CURLcode r = run_following(x, url, header);
+	CURLcode r = run_patiently(x, url, header);
 	char *another;
 
 	if (r != CURLE_OK || x->status != 401 || !ours)
@@ -465,7 +497,7 @@ CURLcode exchange_run(struct exchange *x, const char *url)
 	header = another;
 	if (x->text)
 		buf_clear(x->text);
-	return run_following(x, url, header);
+	return run_patiently(x, url, header);
 }
 
 /* ---- what went wrong, in words ---- */
@@ -517,7 +549,7 @@ int exchange_say(struct pull_failure *f, const struct exchange *x, CURLcode r, c
 		    host, to->stall_ns / SECOND_NS, what);
 		return -ETIMEDOUT;
 	}
-	if (!say_failed(f, x, r, what))
+	if (!say_failed(f, x, r, what) && !exchange_say_full(f, x, what))
 		say_status(f, x, what);
 	return x->error ? x->error : -EIO;
 }
@@ -569,8 +601,10 @@ bool exchange_may_pass(const struct exchange *x, CURLcode r)
 {
 	if (x->error || x->stalled || exchange_cancelled(x))
 		return false;
+	/* Who asks us to wait was waited for. */
 	if (r == CURLE_OK)
-		return x->status == 429 || x->status >= 500 || x->status == 200 || x->status == 206;
+		return (x->status >= 500 && !x->retry_after_s) || x->status == 200 ||
+		       x->status == 206;
 	return r == CURLE_PARTIAL_FILE || r == CURLE_RECV_ERROR || r == CURLE_SEND_ERROR ||
 	       r == CURLE_GOT_NOTHING || r == CURLE_COULDNT_CONNECT;
 }

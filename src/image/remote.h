@@ -34,10 +34,16 @@ struct remote_options {
 	const char *password;
 	bool push;       /* ask for the right to push, too */
 	int64_t stall_s; /* give up when nothing comes or goes for as long; 0: 30 s */
+	bool hurry;      /* do not wait when told to: there is another one to ask */
+	/* Set, without a lock, to the monotonic time until which the registry lets us wait.
+	 * Outlives the remote; NULL: nobody wants to know. */
+	int64_t *told_wait;
 };
 /* Everything is copied. */
 struct remote *remote_new(const struct remote_options *o);
 void remote_free(struct remote *r);
+/* From now on, no hurry. */
+void remote_take_time(struct remote *r);
 
 /* Whether plain HTTP is spoken with a host ("127.0.0.1:5000"): loopback only. */
 bool remote_is_loopback(struct str host);

@@ -1,4 +1,5 @@
-/* Inside remote.c and remote_push.c: one request to a registry, as one thread sees it. */
+/* Inside remote.c, remote_wait.c and remote_push.c: one request to a registry, as one thread sees
+ * it. */
 #pragma once
 
 #include <curl/curl.h>
@@ -13,8 +14,12 @@ struct remote {
 	char *base, *repository, *username, *password;
 	bool push;
 	int64_t stall_ns;
+	int64_t *told_wait; /* see remote_options */
 	pthread_mutex_t lock;
+	/* under the lock */
 	char *authorization; /* header; NULL: none yet */
+	bool hurry;
+	int64_t resume_ns, waited_ns; /* nobody asks before; how much was waited for that in all */
 };
 
 /* The body of a request, from a file or from memory; sent again from the start if need be. */
@@ -34,6 +39,7 @@ struct exchange {
 	struct sending *body;
 	const char *type; /* of the body */
 	long status;
+	int64_t retry_after_s; /* that the answer asks for; 0: it does not say */
 	char location[URL_MAX], media_type[MEDIA_TYPE_SIZE];
 	struct challenge challenge;
 	bool challenged;
@@ -49,7 +55,8 @@ struct exchange {
 	int error;     /* of put(), or our own */
 };
 
-/* The request with redirects followed, and once more with another authorization after a 401. */
+/* The request with redirects followed, again after the wait that the registry asks for, and once
+ * more with another authorization after a 401. */
 CURLcode exchange_run(struct exchange *x, const char *url);
 /* Where the answer sends us, with url as what it is relative to. Never from TLS to plain text. */
 int exchange_follow(const struct exchange *x, char url[URL_MAX]);
@@ -61,3 +68,13 @@ int exchange_say(struct pull_failure *f, const struct exchange *x, CURLcode r, c
     void (*say_status)(struct pull_failure *f, const struct exchange *x, const char *what));
 bool exchange_cancelled(const struct exchange *x);
 void exchange_pause(int attempt);
+
+/* ---- remote_wait.c ---- */
+
+/* Until the registry may be asked again. False: the job was given up. */
+bool exchange_hold(const struct exchange *x);
+/* Does the answer ask to wait, and is there patience left? Then exchange_hold() waits for as long.
+ */
+bool exchange_will_wait(struct exchange *x, int attempt);
+/* Was that the answer to the last attempt? In f then. */
+bool exchange_say_full(struct pull_failure *f, const struct exchange *x, const char *what);

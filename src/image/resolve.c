@@ -154,14 +154,16 @@ static int finish(struct resolving *r)
 
 /* ---- registries ---- */
 
-static int try_registry(struct resolving *r, const char *base)
+static int try_registry(struct resolving *r, const char *base, bool hurry)
 {
 	const struct image_reference *n = &r->reference;
 	struct remote_options o = {.base = base,
 	    .repository = n->repository,
 	    .username = r->auth.username,
 	    .password = r->auth.password,
-	    .stall_s = r->job.images->stall_s};
+	    .stall_s = r->job.images->stall_s,
+	    .hurry = hurry,
+	    .told_wait = r->told_wait};
 	int e;
 
 	remote_free(r->remote);
@@ -179,7 +181,9 @@ static int try_mirrors(struct resolving *r)
 	for (size_t k = 0; k < i->mirror_count && e < 0; k++)
 		if (strncmp(i->mirrors[k], r->reference.registry, n) == 0 &&
 		    i->mirrors[k][n] == '=')
-			e = try_registry(r, i->mirrors[k] + n + 1);
+			e = try_registry(r, i->mirrors[k] + n + 1, true);
+	if (e == 0)
+		remote_take_time(r->remote);
 	return e;
 }
 
@@ -226,14 +230,15 @@ static int ask_registry(struct resolving *r)
 		return 0;
 	r->failure = (struct pull_failure){0};
 	image_registry_base(r->reference.registry, base);
-	return try_registry(r, base);
+	return try_registry(r, base, false);
 }
 
 /* What is here may lack layers that were collected: those are fetched again. */
 static void name_registry(struct resolving *r)
 {
-	struct remote_options o = {
-	    .repository = r->reference.repository, .stall_s = r->job.images->stall_s};
+	struct remote_options o = {.repository = r->reference.repository,
+	    .stall_s = r->job.images->stall_s,
+	    .told_wait = r->told_wait};
 	char base[REGISTRY_BASE_SIZE];
 
 	image_credentials(r->job.images, r->reference.registry, &r->auth);

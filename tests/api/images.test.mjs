@@ -499,6 +499,92 @@ describe('a registry that stalls', () => {
 	});
 });
 
+describe('a registry that asks for patience', () => {
+	let image;
+	before(async () => (image = await imageOf(await tarOf(`add("f", b"${Math.random()}")`))));
+	// answers: what is said before the request is served, for paths that match
+	const full = (path, ...answers) => {
+		const at = [];
+		return { at, before: (q, s) => {
+			if (!path.test(q.url)) return false;
+			at.push(performance.now());
+			const next = answers.shift(), answer = typeof next === 'function' ? next() : next;
+			if (answer) s.writeHead(...answer).end('{}');
+			return Boolean(answer);
+		} };
+	};
+	const story = async (name) => (await (await fetch(`${server.url}/_mayfly/images/pull?name=${encodeURIComponent(name)}`, { method: 'POST' })).text())
+		.trim().split('\n').map((line) => JSON.parse(line));
+
+	test('is waited for, and says so while it goes', async () => {
+		for (const [path, first, second] of [[/manifests/, [429, { 'retry-after': '3' }], [503, { 'retry-after': '1' }]],
+			[/blobs/, [429, {}], () => [503, { 'retry-after': new Date(Date.now() + 3000).toUTCString() }]]]) {
+			const f = full(path, first, second);
+			const r = await liar(image, f);
+			const lines = await story(r.name);
+			assert.equal(lines.at(-1).digest, image.digest, JSON.stringify(lines.at(-1)));
+			assert.ok(f.at[1] - f.at[0] > 900 && f.at[2] - f.at[1] > 900, `${f.at}`);
+			assert.ok(lines.some((l) => l.waiting_s > 0 && l.waiting_s <= 3), JSON.stringify(lines));
+			assert.equal(lines.find((l) => 'waiting_s' in l && l.waiting_s > 3), undefined);
+			image = await imageOf(await tarOf(`add("f", b"${Math.random()}")`));
+		}
+	});
+
+	test('is given up when it asks for more than a minute', async () => {
+		for (const [status, words] of [[429, /^toomanyrequests: 127.0.0.1:\d+ answers no more requests for now and asks for 3600 s of patience .* log in/],
+			[503, /127.0.0.1:\d+ is not available and asks for 3600 s of patience/]]) {
+			const f = full(/manifests/, [status, { 'retry-after': '3600' }]);
+			const r = await liar(image, f);
+			assert.match((await story(r.name)).at(-1).message, words);
+			assert.equal(f.at.length, 1);
+		}
+	});
+
+	test('does not keep a client that leaves', async () => {
+		const f = full(/manifests/, [429, { 'retry-after': '50' }]);
+		const r = await liar(image, f);
+		const leaving = new AbortController();
+		const answer = await fetch(`${server.url}/_mayfly/images/pull?name=${encodeURIComponent(r.name)}`, { method: 'POST', signal: leaving.signal });
+		await answer.body.getReader().read();
+		leaving.abort();
+		// The same name again is a pull of its own.
+		assert.equal((await story(r.name)).at(-1).digest, image.digest);
+	});
+
+	test('is one of several: another is asked at once', async () => {
+		const f = full(/./, ...Array.from({ length: 20 }, () => [503, { 'retry-after': '50' }]));
+		const mirror = await liar(image, f), r = await liar(image);
+		const other = await startServer(['--dev', '--mirror', `${r.name.split('/')[0]}=http://127.0.0.1:${mirror.port}`]);
+		try {
+			const answer = await fetch(`${other.url}/_mayfly/images/pull?name=${encodeURIComponent(r.name)}`, { method: 'POST' });
+			assert.equal(JSON.parse((await answer.text()).trim().split('\n').at(-1)).digest, image.digest);
+			assert.equal(f.at.length, 1);
+		} finally {
+			await other.stop();
+		}
+	});
+
+	test('is waited for when it hands out tokens, and when it takes a push', async () => {
+		let tokens = 0;
+		const r = await liar(image, { before: (q, s) => {
+			if (q.url.startsWith('/token')) {
+				if (++tokens === 1) s.writeHead(429, { 'retry-after': '1' }).end();
+				else s.writeHead(200).end('{"token":"t"}');
+				return true;
+			}
+			if (q.headers.authorization === 'Bearer t') return false;
+			s.writeHead(401, { 'www-authenticate': `Bearer realm="http://${q.headers.host}/token",service="s"` }).end();
+			return true;
+		} });
+		assert.equal((await story(r.name)).at(-1).digest, image.digest);
+		assert.equal(tokens, 2);
+		let refused = 0;
+		const to = await taker((q, s) => q.method === 'POST' && refused++ === 0 && (s.writeHead(429, { 'retry-after': '1' }).end(), true));
+		assert.equal((await push(r.name, to.name)).digest, image.digest);
+		assert.ok(refused > 1);
+	});
+});
+
 describe('credentials', () => {
 	let image;
 	beforeEach(async () => {

@@ -10,7 +10,7 @@
 
 #include "image/image.h"
 #include "image/manifest.h"
-#include "image/remote.h"
+#include "image/remote_int.h"
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define DIGEST "sha256:" HEX
@@ -237,6 +237,34 @@ static void test_credentials(void **state _unused_)
 	assert_false(docker_credentials(STR("nothing"), "docker.io", username, password));
 }
 
+/* A minute in all, however it is asked for, and five times for one request. */
+static void test_patience(void **state _unused_)
+{
+	const struct remote_options o = {.base = "http://127.0.0.1:1", .repository = "x"};
+	struct remote *r = remote_new(&o);
+	struct exchange x = {.remote = r, .status = 429, .retry_after_s = 25};
+	struct pull_failure f;
+
+	assert_true(exchange_will_wait(&x, 0));
+	assert_true(exchange_will_wait(&x, 1)); /* another thread, at the same time */
+	r->resume_ns = 0;                       /* it is over */
+	assert_true(exchange_will_wait(&x, 1));
+	r->resume_ns = 0;
+	assert_false(exchange_will_wait(&x, 0));
+	assert_true(exchange_say_full(&f, &x, "manifest 1"));
+	assert_non_null(strstr(f.text, "asks for 25 s of patience (manifest 1); 50 s were waited"));
+	x.retry_after_s = 5;
+	assert_true(exchange_will_wait(&x, 3));
+	assert_false(exchange_will_wait(&x, 4));
+	x.retry_after_s = INT64_MAX;
+	assert_false(exchange_will_wait(&x, 0));
+	x.retry_after_s = 0;
+	x.status = 503;
+	assert_false(exchange_will_wait(&x, 0));
+	assert_false(exchange_say_full(&f, &x, "manifest 1"));
+	remote_free(r);
+}
+
 static void test_loopback(void **state _unused_)
 {
 	assert_true(remote_is_loopback(STR("127.0.0.1:5000")));
@@ -260,6 +288,7 @@ int main(void)
 	    cmocka_unit_test(test_challenge),
 	    cmocka_unit_test(test_credentials),
 	    cmocka_unit_test(test_loopback),
+	    cmocka_unit_test(test_patience),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

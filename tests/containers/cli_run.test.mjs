@@ -125,7 +125,7 @@ trap exit TERM; echo made; while :; do sleep 0.1; done`);
 			assert.equal(r.code, code, r.output);
 			assert.match(r.output, /executable/);
 		}
-		await mayfly(['rm', '-f', 'codes']);
+		assert.equal((await mayfly(['stop', 'codes'])).code, 0);
 	});
 
 	test('megabytes go through stdin and come back as they were', async () => {

@@ -7,6 +7,7 @@
  * that begins with a key which is in their environment only, as other users of the host reach it,
  * too.
  */
+#include <openssl/crypto.h>
 #include <stdio.h>
 
 #include "base/time.h"
@@ -344,7 +345,7 @@ void tasks_metadata(const struct tasks *all, struct http_request *r)
 		struct task *t = list_entry(n, struct task, node);
 
 		if (t->network == CONTAINER_NET_HOST && path.len > key.len &&
-		    str_is(key, t->metadata_key)) {
+		    CRYPTO_memcmp(key.ptr, t->metadata_key, key.len) == 0) {
 			answer(t, str_sub(path, key.len), r);
 			return;
 		}

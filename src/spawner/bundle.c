@@ -14,8 +14,10 @@
 
 #include "base/fd.h"
 #include "spawner/containers_int.h"
+#include "spawner/fill.h"
 #include "spawner/ids.h"
 #include "spawner/overlay.h"
+#include "spawner/remove.h"
 #include "spawner/root.h"
 
 #define CONFIG_MAX (2 << 20)
@@ -128,34 +130,70 @@ static int open_host(const struct spawner *s, const char *path, struct err *e)
 	    e, EACCES, "%s on the host may not be mounted; allow it with serve --bind-root", path);
 }
 
-/* A directory of this name that containers may write to. */
-static int open_made(const char *top, const char *name, struct err *e)
+/* What the image has there, links and all, as a directory. */
+static int open_image(const char *path, int flags)
 {
-	char path[400];
+	struct open_how how = {.flags = (uint64_t)(flags | O_DIRECTORY | O_CLOEXEC),
+	    .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	_cleanup_close_ int root = open(ROOT_HOST_ROOTFS, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return root < 0 ? -1 : (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+}
+
+/* One that containers may write to, or like the image's at `target` (may be NULL). */
+static int make_dir(const char *at, const char *target, struct err *e)
+{
+	_cleanup_close_ int from = target ? open_image(target, O_RDONLY) : -1, to = -1;
+	int r = inner_dir(at, 0777);
+
+	if (r < 0)
+		return err_sys(e, -r, "making the volume for %s", target ? target : at);
+	if (from < 0)
+		return 0;
+	to = open(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return to < 0 ? err_sys(e, errno, "opening the volume for %s", target)
+		      : fill_tree(from, to, e);
+}
+
+/* A directory of this name; made whole under another one if there is none. */
+static int open_made(const char *top, const char *name, const char *target, struct err *e)
+{
+	const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	char path[400], half[32];
+	_cleanup_close_ int dir = -1;
 	int r, fd;
 
 	snprintf(path, sizeof(path), "%s/%s", top, name);
-	r = mkdir(top, 0700) < 0 && errno != EEXIST ? -errno : inner_dir(path, 0777);
-	fd = r < 0 ? r : open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (r < 0 || fd < 0)
-		return err_sys(e, r < 0 ? -r : errno, "making the volume %s", name);
-	return fd;
+	fd = open(path, flags);
+	if (fd >= 0)
+		return fd;
+	snprintf(half, sizeof(half), ".new-%d", (int)getpid());
+	snprintf(path, sizeof(path), "%s/%s", top, half);
+	if (mkdir(top, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, errno, "making the volume %s", name);
+	dir = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(e, errno, "opening volumes");
+	(void)remove_tree(dir, half);
+	r = make_dir(path, target, e);
+	if (r == 0 && renameat2(dir, half, dir, name, RENAME_NOREPLACE) < 0 && errno != EEXIST)
+		r = err_sys(e, errno, "naming the volume %s", name);
+	(void)remove_tree(dir, half); /* it failed, or another task was faster */
+	fd = r < 0 ? r : openat(dir, name, flags);
+	return r == 0 && fd < 0 ? err_sys(e, errno, "opening the volume %s", name) : fd;
 }
 
-/* What the image has there, links and all; what it does not have as a directory is one of the
- * sandbox's disk, by a name that no volume has. */
+/* What stays writable of a read-only root: the image's directory itself, or one of the sandbox's
+ * disk if it has none, by a name that no volume has. */
 static int open_root(const struct place *p, const char *path, size_t index, struct err *e)
 {
-	struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-	    .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-	_cleanup_close_ int root = open(ROOT_HOST_ROOTFS, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char name[64];
-	int fd = root < 0 ? -1 : (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	int fd = open_image(path, O_PATH);
 
 	if (fd >= 0)
 		return fd;
 	snprintf(name, sizeof(name), ".%s.%zu", p->id, index);
-	return open_made(ROOT_HOST_DISK "/v", name, e);
+	return open_made(ROOT_HOST_DISK "/v", name, NULL, e);
 }
 
 static int write_text(const char *text, const char *at)
@@ -211,8 +249,12 @@ static int put_mount(
 		r = write_text(m->source, at);
 		return r < 0 ? err_sys(e, -r, "writing %s", m->target) : 0;
 	case CONTAINER_MOUNT_HOST: source = open_host(p->s, m->source, e); break;
-	case CONTAINER_MOUNT_VOLUME: source = open_made("/data/volumes", m->source, e); break;
-	case CONTAINER_MOUNT_TASK: source = open_made(ROOT_HOST_DISK "/v", m->source, e); break;
+	case CONTAINER_MOUNT_VOLUME:
+		source = open_made("/data/volumes", m->source, m->target, e);
+		break;
+	case CONTAINER_MOUNT_TASK:
+		source = open_made(ROOT_HOST_DISK "/v", m->source, m->target, e);
+		break;
 	case CONTAINER_MOUNT_ROOT: source = open_root(p, m->source, index, e); break;
 	}
 	if (source < 0)

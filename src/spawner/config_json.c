@@ -52,9 +52,13 @@ static void put_user(struct json_out *j, const struct container_spec *s)
 	json_open(j, "user", '{');
 	json_uint(j, "uid", s->uid);
 	json_uint(j, "gid", s->gid);
+	/* The first group is among the others, as with Docker: or giving it up by setegid() would
+	 * open what is closed to that group. */
 	json_open(j, "additionalGids", '[');
+	json_uint(j, NULL, s->gid);
 	for (size_t i = 0; i < s->group_count; i++)
-		json_uint(j, NULL, s->groups[i]);
+		if (s->groups[i] != s->gid)
+			json_uint(j, NULL, s->groups[i]);
 	json_close(j, ']');
 	json_close(j, '}');
 }

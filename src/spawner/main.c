@@ -349,10 +349,13 @@ static int open_loop(struct spawner *s, struct err *e)
 
 static void prepare_disks(struct spawner *s)
 {
+	_cleanup_close_ int volumes =
+	    openat(s->data, "volumes", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct err e = ERR_INIT;
 
 	remove_hidden(s->code);
 	remove_hidden(s->layers);
+	remove_hidden(volumes);
 	if (layers_check(s->layers))
 		job_layers_sync_later(s);
 	if (disk_prepare(s->images, &e) == 0)

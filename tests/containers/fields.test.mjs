@@ -3,13 +3,17 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 
-import { Rig, ecs, makeImage } from './rig.mjs';
+import { Rig, ecs, makeImage, secrets, ssm, startRegistry } from './rig.mjs';
 
 let rig;
 before(async () => {
 	rig = await Rig.start({ images: { busybox: makeImage(), volumes: makeImage({
 		files: { 'data/from-image': 'image\n' },
-		config: { Volumes: { '/data': {}, '/made/by/docker': {}, '/proc': {}, '/link': {} } } }) } });
+		config: { Volumes: { '/data': {}, '/made/by/docker': {}, '/proc': {} } } }),
+	content: makeImage({ files: { 'd/file': 'file\n', 'd/run': '#!/bin/sh\n', 'd/sub/below': 'below\n' },
+		links: { 'd/out': '/etc/own', astray: '../../../d' },
+		modes: { d: ['750', '1000:1001'], 'd/sub': ['2775', '0:7'] } }),
+	astray: makeImage({ links: { out: '../../../../var' }, config: { Volumes: { '/out': {} } } }) } });
 });
 after(() => rig?.stop());
 afterEach(() => rig.clean());
@@ -103,6 +107,24 @@ touch /inside/x && cat /inside/y; touch /etc/x 2>/dev/null || echo etc`, { image
 	assert.deepEqual(text.split('\n').filter((l) => !l.startsWith('cat:')), ['read-only', 'image', 'more', 'made', 'etc']);
 });
 
+test('a new volume begins as what the image has at its path, a link is no way out of it', async () => {
+	const image = rig.image('content');
+	const look = 'cd /d; stat -c "%a %u:%g" . run sub; cat file sub/below; ls -l out | tail -c 12';
+	const whole = ['750 1000:1001', '755 0:0', '2775 0:7', 'file', 'below', '-> /etc/own'];
+	const lines = (text) => text.split('\n');
+	const scratch = { mountPoints: [{ sourceVolume: 'v', containerPath: '/d' }] };
+	assert.deepEqual(lines((await rig.output(look, { image, ...scratch }, { volumes: [{ name: 'v' }] })).text), whole);
+	// Once made, a volume is as it was left, whatever the image has.
+	const shared = { volumes: [{ name: 'v', dockerVolumeConfiguration: { scope: 'shared', autoprovision: true } }] };
+	assert.deepEqual(lines((await rig.output(`${look}; echo new > file; rm run`, { image, ...scratch }, shared)).text), whole);
+	assert.equal((await rig.output('cat /d/file; ls /d', { image, ...scratch }, shared)).text, 'new\nfile\nout\nsub');
+	// Where the image has nothing everybody may write, and what leads out leads nowhere.
+	assert.equal((await rig.output('stat -c %a /new; ls -A /new', { image, mountPoints: [{ sourceVolume: 'v', containerPath: '/new' }] },
+		{ volumes: [{ name: 'v' }] })).text, '777');
+	assert.equal((await rig.output('ls -A /astray', { image, mountPoints: [{ sourceVolume: 'v', containerPath: '/astray' }] },
+		{ volumes: [{ name: 'v' }] })).text, 'file\nout\nrun\nsub');
+});
+
 test('namespaces of processes and of shared memory for all containers of a task', async () => {
 	const writer = { name: 'writer', sh: 'echo shared > /dev/shm/f; sleep 1000', essential: false };
 	const reader = (sh) => ({ name: 'reader', sh });
@@ -194,4 +216,68 @@ test('the image is taken by digest, and the command by Docker\'s rules', async (
 test('an interactive container with a terminal', async () => {
 	const { text } = await rig.output('test -t 0 && test -t 1 && tty', { interactive: true, pseudoTerminal: true });
 	assert.match(text, /^\/dev\//);
+});
+
+test('repositoryCredentials open a private registry, wrong ones do not', async (t) => {
+	const registry = await startRegistry({ hidden: makeImage() }, 'ada:secret');
+	t.after(() => registry.close());
+	const client = new secrets.SecretsManagerClient(rig.server.client());
+	const secret = async (Name, password) => (await client.send(new secrets.CreateSecretCommand({ Name,
+		SecretString: JSON.stringify({ username: 'ada', password }) }))).ARN;
+	const container = (credentialsParameter) => ({ sh: 'echo in', image: registry.name('hidden'), ...(credentialsParameter && { repositoryCredentials: { credentialsParameter } }) });
+	for (const [credentials, code] of [[undefined, /^CannotPull\w*Error: /], [await secret('wrong', 'guess'), /^CannotPull\w*Error: /],
+		['arn:aws:secretsmanager:us-east-1:123456789012:secret:none-AbCdEf', /^ResourceInitializationError: unable to pull secrets or registry auth: /]]) {
+		const task = await rig.finished([container(credentials)]);
+		assert.equal(task.stopCode, 'TaskFailedToStart');
+		assert.match(task.stoppedReason, code);
+	}
+	const task = await rig.finished([container(await secret('right', 'secret'))]);
+	assert.deepEqual(await rig.lines(task.taskArn), ['in'], task.stoppedReason);
+});
+
+test('sizes are what the kernel limits by', async () => {
+	const { text } = await rig.output(`cd /sys/fs/cgroup
+if [ -e memory/memory.limit_in_bytes ]; then
+	cat memory/memory.limit_in_bytes memory/memory.soft_limit_in_bytes cpu/cpu.shares memory/memory.swappiness
+else
+	cat memory.max memory.low; echo 512; echo 30
+fi`, { memory: 48, memoryReservation: 24, cpu: 512, linuxParameters: { maxSwap: 0, swappiness: 30 } });
+	assert.deepEqual(text.split('\n').map(Number), [48 << 20, 24 << 20, 512, 30]);
+});
+
+test('every launch type is this machine', async () => {
+	for (const launchType of ['EC2', 'EXTERNAL']) {
+		const { task } = await rig.output('true', {}, {}, { launchType });
+		assert.equal(task.launchType, launchType);
+		assert.match(task.containerInstanceArn, /:container-instance\/default\//);
+	}
+});
+
+test('users by name and number, and their groups', async () => {
+	for (const [user, words] of [['app', 'uid=1000(app) gid=1001(app) groups=1001(app),1002(extra)'], ['app:extra', 'uid=1000(app) gid=1002(extra) groups=1002(extra)'],
+		['7', 'uid=7 gid=0(root) groups=0(root)'], ['7:9', 'uid=7 gid=9 groups=9'], ['1000:root', 'uid=1000(app) gid=0(root) groups=0(root)']])
+		assert.equal((await rig.output('id', { user })).text, words);
+});
+
+test('a link leads out of no VOLUME', async () => {
+	const { text } = await rig.output('ls -A /out; touch /out/x && echo writable; ls -A /var; touch /etc/x 2>/dev/null || echo read-only',
+		{ image: rig.image('astray'), readonlyRootFilesystem: true });
+	assert.equal(text, 'writable\nx\nread-only');
+});
+
+test('secrets: a key of the JSON, a stage or a version of it; what is not there is named', async () => {
+	const client = new secrets.SecretsManagerClient(rig.server.client());
+	const { ARN, VersionId } = await client.send(new secrets.CreateSecretCommand({ Name: 'db', SecretString: '{"user":"old","port":5432}' }));
+	await client.send(new secrets.PutSecretValueCommand({ SecretId: ARN, SecretString: '{"user":"new","port":5433}' }));
+	await new ssm.SSMClient(rig.server.client()).send(new ssm.PutParameterCommand({ Name: '/db/p', Value: 'v', Type: 'String' }));
+	const { text } = await rig.output('echo $NOW $BEFORE $FIRST $PORT $PARAMETER $WHOLE', { secrets: [
+		{ name: 'NOW', valueFrom: `${ARN}:user::` }, { name: 'BEFORE', valueFrom: `${ARN}:user:AWSPREVIOUS:` },
+		{ name: 'FIRST', valueFrom: `${ARN}:user::${VersionId}` }, { name: 'PORT', valueFrom: `${ARN}:port:AWSCURRENT:` },
+		{ name: 'PARAMETER', valueFrom: 'arn:aws:ssm:us-east-1:123456789012:parameter/db/p' }, { name: 'WHOLE', valueFrom: `${ARN}::AWSPREVIOUS:` }] });
+	assert.equal(text, 'new old old 5433 v {"user":"old","port":5432}');
+	for (const [valueFrom, words] of [[`${ARN}:none::`, /none/], [`${ARN}:user:AWSPENDING:`, /AWSPENDING/], ['/db/none', /\/db\/none/]]) {
+		const task = await rig.finished([{ secrets: [{ name: 'S', valueFrom }] }]);
+		assert.match(task.stoppedReason, /^ResourceInitializationError: unable to pull secrets or registry auth: /);
+		assert.match(task.stoppedReason, words);
+	}
 });

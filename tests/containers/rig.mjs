@@ -3,7 +3,7 @@
 // Run in a network namespace of its own: unshare --net sh -c 'ip link set lo up; exec node --test …'
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync,
+import { chmodSync, chownSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync,
 	writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -30,8 +30,9 @@ const APPLETS = ['sh', 'cat', 'echo', 'env', 'false', 'head', 'id', 'ip', 'kill'
 	'nc', 'ps', 'seq', 'sleep', 'tail', 'test', 'touch', 'true', 'wget', 'hostname', 'dd',
 	'pwd', 'wc', 'grep', 'sort', 'httpd', 'stat', 'mknod', 'ping', 'printf', 'nslookup', 'df', 'tr', 'tty', 'chmod'];
 
-// One layer: busybox, and files as { 'path': 'text' }. config: members of the image's own config.
-export function makeImage({ files = {}, config = {} } = {}) {
+// One layer: busybox, files as { 'path': 'text' }, links as { 'path': 'to' }, and the modes and
+// owners of some as { 'path': ['755', '0:0'] }. config: members of the image's own config.
+export function makeImage({ files = {}, links = {}, modes = {}, config = {} } = {}) {
 	const dir = mkdtempSync(join(tmpdir(), 'mayfly-image-'));
 	const tree = join(dir, 'tree');
 	for (const d of ['bin', 'etc', 'tmp', 'proc', 'dev', 'sys', 'root', 'var'])
@@ -45,8 +46,13 @@ export function makeImage({ files = {}, config = {} } = {}) {
 		mkdirSync(join(tree, path, '..'), { recursive: true });
 		writeFileSync(join(tree, path), text, { mode: 0o755 });
 	}
-	const tar = execFileSync('tar', ['-C', tree, '--owner=0', '--group=0', '--numeric-owner', '-cf',
-		'-', '.'], { maxBuffer: 64 << 20 });
+	for (const [path, to] of Object.entries(links)) symlinkSync(to, join(tree, path));
+	for (const [path, [mode, owner]] of Object.entries(modes)) {
+		chownSync(join(tree, path), ...owner.split(':').map(Number));
+		chmodSync(join(tree, path), Number.parseInt(mode, 8));
+	}
+	const tar = execFileSync('tar', ['-C', tree, '--numeric-owner', '-cf', '-', '.'],
+		{ maxBuffer: 64 << 20 });
 	rmSync(dir, { recursive: true, force: true });
 	const layer = gzipSync(tar);
 	const json = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux',
@@ -62,9 +68,11 @@ export function makeImage({ files = {}, config = {} } = {}) {
 		blobs: new Map([[digestOf(json), json], [digestOf(layer), layer]]) };
 }
 
-// images: { name: image }. Serves /v2/ for reading.
-export async function startRegistry(images) {
+// images: { name: image }. Serves /v2/ for reading; with `auth` only to who knows it ("user:password").
+export async function startRegistry(images, auth) {
 	const server = createServer((request, response) => {
+		if (auth && request.headers.authorization !== `Basic ${Buffer.from(auth).toString('base64')}`)
+			return response.writeHead(401, { 'WWW-Authenticate': 'Basic realm="private"' }).end('{}');
 		const m = request.url.match(/^\/v2\/([^/]+)\/(manifests|blobs)\/([^/]+)$/);
 		const image = m && images[m[1]];
 		const data = m && image && (m[2] === 'blobs' ? image.blobs.get(m[3]) : image.manifest);

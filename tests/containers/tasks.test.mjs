@@ -111,8 +111,11 @@ test('capacity providers share by base and weight', async () => {
 		defaultCapacityProviderStrategy: [{ capacityProvider: 'FARGATE', base: 1, weight: 1 }, { capacityProvider: 'FARGATE_SPOT', weight: 3 }] });
 	const { tasks } = await call('RunTask', { cluster: 'shared', taskDefinition: 'vpc', networkConfiguration: VPC, count: 2 });
 	assert.deepEqual(tasks.map((t) => [t.capacityProviderName, t.launchType]), [['FARGATE', 'FARGATE'], ['FARGATE_SPOT', 'FARGATE']]);
+	const keep = (capacityProviders) => call('PutClusterCapacityProviders', { cluster: 'shared', capacityProviders, defaultCapacityProviderStrategy: [] });
+	await rejects(keep(['FARGATE']), 'ResourceInUseException', /FARGATE_SPOT/);
 	for (const t of tasks) await call('StopTask', { cluster: 'shared', task: t.taskArn });
 	await ecs.waitUntilTasksStopped({ client: rig.ecs, ...WAIT }, { cluster: 'shared', tasks: tasks.map((t) => t.taskArn) });
+	assert.deepEqual((await keep(['FARGATE'])).cluster.capacityProviders, ['FARGATE']);
 	await call('DeleteCluster', { cluster: 'shared' });
 });
 

@@ -270,7 +270,8 @@ static void test_config(void **state _unused_)
 	    json_string_value(at(j, "process.capabilities.effective.0")), "CAP_NET_BIND_SERVICE");
 	assert_null(at(j, "process.capabilities.inheritable"));
 	assert_string_equal(json_string_value(at(j, "process.rlimits.0.type")), "RLIMIT_NOFILE");
-	assert_int_equal(json_integer_value(at(j, "process.user.additionalGids.1")), 6);
+	assert_int_equal(json_integer_value(at(j, "process.user.additionalGids.0")), 1001);
+	assert_int_equal(json_integer_value(at(j, "process.user.additionalGids.2")), 6);
 	assert_string_equal(json_string_value(at(j, "linux.cgroupsPath")), "/g/s/c");
 	assert_string_equal(
 	    json_string_value(at(j, "linux.seccomp.defaultAction")), "SCMP_ACT_ERRNO");

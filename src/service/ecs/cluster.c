@@ -239,12 +239,44 @@ int ecs_update_cluster_settings(struct call *c, const struct ecs_update_cluster_
 	return update(c, in->cluster, input, e);
 }
 
+/* By name or by ARN. */
+static bool names_provider(const json_t *list, const char *name)
+{
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(list, i, v)
+	{
+		const char *text = json_string_value(v), *slash = strrchr(text, '/');
+
+		if (!strcmp(slash ? slash + 1 : text, name))
+			return true;
+	}
+	return false;
+}
+
 int ecs_put_cluster_capacity_providers(struct call *c,
     const struct ecs_put_cluster_capacity_providers_in *in,
     _unused_ struct ecs_put_cluster_capacity_providers_out *out, struct err *e)
 {
-	_cleanup_json_ json_t *input = ecs_input(c, in);
+	_cleanup_json_ json_t *input = ecs_input(c, in), *cluster = NULL;
+	size_t i;
+	json_t *old;
+	int r = ecs_cluster_find(c, in->cluster, &cluster, e);
 
+	if (r < 0)
+		return r;
+	json_array_foreach(json_object_get(cluster, "capacityProviders"), i, old)
+	{
+		const char *name = json_string_value(old);
+
+		if (!names_provider(json_object_get(input, "capacityProviders"), name) &&
+		    ecs_provider_used(c, ecs_cluster_name(cluster), name))
+			return fail(e, ECS_RESOURCE_IN_USE_EXCEPTION,
+			    "The specified capacity provider %s is in use and cannot be removed: "
+			    "stop its tasks first.",
+			    name);
+	}
 	return update(c, in->cluster, input, e);
 }
 

@@ -221,6 +221,8 @@ struct ecs_use {
 };
 /* Tasks of a cluster, on this instance if that is not NULL. */
 void ecs_use(struct call *c, const char *cluster, const char *instance_arn, struct ecs_use *ret);
+/* Do tasks of the cluster run by this capacity provider? */
+bool ecs_provider_used(struct call *c, const char *cluster, const char *provider);
 bool ecs_definition_used(struct ecs *ecs, const char *definition_arn);
 /* registeredResources and remainingResources of this machine. */
 void ecs_resources(struct call *c, json_t *instance);

@@ -72,6 +72,28 @@ bool ecs_definition_used(struct ecs *ecs, const char *definition_arn)
 	return u.found;
 }
 
+struct provider_user {
+	const char *provider;
+	bool found;
+};
+
+static bool runs_by(void *ctx, const json_t *task)
+{
+	struct provider_user *u = ctx;
+	const char *name = docs_str(task, "capacityProviderName");
+
+	u->found = !is_stopped(task) && name && !strcmp(name, u->provider);
+	return !u->found;
+}
+
+bool ecs_provider_used(struct call *c, const char *cluster, const char *provider)
+{
+	struct provider_user u = {.provider = provider};
+
+	tasks_walk(ecs_of(c)->tasks, ecs_arn(c, "task/%s/", cluster), runs_by, &u);
+	return u.found;
+}
+
 /* ---- resources ---- */
 
 static bool gather_ports(void *ctx, const json_t *task)

@@ -87,7 +87,8 @@ static int mount_root(const struct place *p, const struct container_spec *spec, 
 	upper = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (r < 0 || layers < 0 || upper < 0 || work < 0)
 		return err_sys(e, r < 0 ? -r : errno, "making the writable layer");
-	tree = overlay_mount(layers, spec->layers, spec->layer_count, -1, upper, work);
+	tree = overlay_mount(
+	    layers, spec->layers, spec->layer_count, -1, upper, work, ROOT_HOST_ROOTFS);
 	if (tree < 0)
 		return err_sys(e, -tree, "stacking the image's layers");
 	r = move_to(tree, ROOT_HOST_ROOTFS);

@@ -19,7 +19,7 @@ int image_mount(int layers, const uint8_t (*hashes)[WIRE_HASH_SIZE], size_t coun
 
 	if (places < 0)
 		return -errno;
-	tree = overlay_mount(layers, hashes, count, places, -1, -1);
+	tree = overlay_mount(layers, hashes, count, places, -1, -1, ROOT_LAYERS);
 	if (tree < 0)
 		return tree;
 	if (mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)

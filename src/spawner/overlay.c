@@ -9,59 +9,30 @@
 
 #include "spawner/tree.h"
 
-/* Paths of descriptors, because nothing else is short enough for every kernel: fsconfig(2) takes
- * values of 255 bytes, and one option a layer only from Linux 6.8 on. Before that, all layers share
- * the one value; by names relative to this directory it holds some sixty of them. */
+/* Paths of descriptors, because nothing else is short enough for every kernel. */
 #define FD_DIRECTORY "/proc/self/fd"
 #define PATH_SIZE sizeof(FD_DIRECTORY "/2147483647")
+#define OPTIONS_MAX 4096 /* a page, for mount(2) */
 
-static int set(int fs, const char *key, const char *value)
-{
-	return syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, value, 0) < 0 ? -errno : 0;
-}
-
-static int set_fd(int fs, const char *key, int fd)
+static int set(int fs, const char *key, int fd)
 {
 	char path[PATH_SIZE];
 
 	snprintf(path, sizeof(path), FD_DIRECTORY "/%d", fd);
-	return set(fs, key, path);
+	return syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, path, 0) < 0 ? -errno : 0;
 }
 
 /* dirs: highest first, as overlayfs counts them. */
-static int set_lower(int fs, const int *dirs, size_t count)
+static int configure(int fs, const int *dirs, size_t count, int upper, int work)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < count && r == 0; i++)
-		r = set_fd(fs, "lowerdir+", dirs[i]);
-	return r;
-}
-
-/* To be looked up in FD_DIRECTORY. */
-static int set_lower_joined(int fs, const int *dirs, size_t count)
-{
-	char all[256], *at = all;
-
-	for (size_t i = 0; i < count; i++) {
-		size_t left = sizeof(all) - (size_t)(at - all);
-		int n = snprintf(at, left, "%s%d", i ? ":" : "", dirs[i]);
-
-		if ((size_t)n >= left)
-			return -E2BIG;
-		at += n;
-	}
-	return set(fs, "lowerdir", all);
-}
-
-static int configure(int fs, const int *dirs, size_t count, int upper, int work, bool joined)
-{
-	int r = joined ? set_lower_joined(fs, dirs, count) : set_lower(fs, dirs, count);
-
+		r = set(fs, "lowerdir+", dirs[i]);
 	if (r == 0 && upper >= 0)
-		r = set_fd(fs, "upperdir", upper);
+		r = set(fs, "upperdir", upper);
 	if (r == 0 && upper >= 0)
-		r = set_fd(fs, "workdir", work);
+		r = set(fs, "workdir", work);
 	if (r == 0 && syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0) < 0)
 		r = -errno;
 	if (r == 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
@@ -69,11 +40,11 @@ static int configure(int fs, const int *dirs, size_t count, int upper, int work,
 	return r;
 }
 
-static int try_mount(const int *dirs, size_t count, int upper, int work, bool joined)
+static int mount_each(const int *dirs, size_t count, int upper, int work)
 {
 	const unsigned attributes = MOUNT_ATTR_NODEV | (upper < 0 ? MOUNT_ATTR_RDONLY : 0);
 	_cleanup_close_ int fs = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
-	int tree, r = fs < 0 ? -errno : configure(fs, dirs, count, upper, work, joined);
+	int tree, r = fs < 0 ? -errno : configure(fs, dirs, count, upper, work);
 
 	if (r < 0)
 		return r;
@@ -81,24 +52,47 @@ static int try_mount(const int *dirs, size_t count, int upper, int work, bool jo
 	return tree < 0 ? -errno : tree;
 }
 
-static int try_joined(const int *dirs, size_t count, int upper, int work)
+/* Names relative to FD_DIRECTORY. */
+static int write_options(const int *dirs, size_t count, int upper, int work, char out[OPTIONS_MAX])
 {
-	_cleanup_close_ int back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int r;
+	size_t used = (size_t)snprintf(out, OPTIONS_MAX, "userxattr,lowerdir=");
 
+	for (size_t i = 0; i < count && used < OPTIONS_MAX; i++)
+		used +=
+		    (size_t)snprintf(out + used, OPTIONS_MAX - used, "%s%d", i ? ":" : "", dirs[i]);
+	if (upper >= 0 && used < OPTIONS_MAX)
+		used += (size_t)snprintf(
+		    out + used, OPTIONS_MAX - used, ",upperdir=%d,workdir=%d", upper, work);
+	return used < OPTIONS_MAX ? 0 : -E2BIG;
+}
+
+int overlay_mount_joined(const int *dirs, size_t count, int upper, int work, const char *at)
+{
+	const unsigned long flags = MS_NODEV | (upper < 0 ? MS_RDONLY : 0);
+	_cleanup_close_ int back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char options[OPTIONS_MAX];
+	int tree, r = write_options(dirs, count, upper, work, options);
+
+	if (r < 0)
+		return r;
 	if (back < 0 || chdir(FD_DIRECTORY) < 0)
 		return -errno;
-	r = try_mount(dirs, count, upper, work, true);
+	r = mount("overlay", at, "overlay", flags, options) < 0 ? -errno : 0;
 	check(fchdir(back) == 0);
+	if (r < 0)
+		return r;
+	tree = open_tree(AT_FDCWD, at, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	r = tree < 0 ? -errno : tree;
+	check(umount2(at, MNT_DETACH) == 0);
 	return r;
 }
 
 /* Kernels that do not know an option say so only when all is put together, and do not say which. */
-static int mount_dirs(const int *dirs, size_t count, int upper, int work)
+static int mount_dirs(const int *dirs, size_t count, int upper, int work, const char *at)
 {
-	int r = try_mount(dirs, count, upper, work, false);
+	int r = mount_each(dirs, count, upper, work);
 
-	return r == -EINVAL ? try_joined(dirs, count, upper, work) : r;
+	return r == -EINVAL ? overlay_mount_joined(dirs, count, upper, work, at) : r;
 }
 
 /* Highest first; a layer that is there several times is needed once, at its highest place. */
@@ -125,7 +119,7 @@ static int open_layers(
 }
 
 int overlay_mount(int layers, const uint8_t (*hashes)[WIRE_HASH_SIZE], size_t count, int bottom,
-    int upper, int work)
+    int upper, int work, const char *at)
 {
 	int dirs[OVERLAY_LAYERS_MAX + 1] = {-1}, r;
 	size_t opened = 0, all;
@@ -137,7 +131,7 @@ int overlay_mount(int layers, const uint8_t (*hashes)[WIRE_HASH_SIZE], size_t co
 	if (r == 0 && bottom >= 0)
 		dirs[all++] = bottom;
 	if (r == 0)
-		r = mount_dirs(dirs, all, upper, work);
+		r = mount_dirs(dirs, all, upper, work, at);
 	while (opened)
 		close(dirs[--opened]);
 	return r;

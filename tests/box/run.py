@@ -439,6 +439,11 @@ def make_tar(entries):
     return out.getvalue()
 
 
+def layers_of(m):
+    """Without the marks of those that are not known to be on the disk yet."""
+    return [n for n in os.listdir(m.dir + "/layers") if not n.startswith("unsynced-")]
+
+
 def try_layer(m, tar, stream, how="keep", limit=10_000_000):
     """Tar as the image says it is, stream as it comes; what the spawner says of it."""
     name = hashlib.sha256(tar).hexdigest()
@@ -448,9 +453,8 @@ def try_layer(m, tar, stream, how="keep", limit=10_000_000):
         same("result of deleting", value(lines, "DELETED"), "0")
     m.stop()
     got = value(lines, "UNPACKED").split(" ", 2)
-    left = [n for n in os.listdir(m.dir + "/layers") if not n.startswith("unsynced-")]
     kept = got[0] == "0" and how != "delete"
-    same("left in layers/", left, [name] if kept else [])
+    same("left in layers/", layers_of(m), [name] if kept else [])
     return int(got[0]), got[2], f"{m.dir}/layers/{name}"
 
 
@@ -492,7 +496,7 @@ def scenario_layer(m):
         m.stop()
         m.start("config-not")
         m.read()
-        same("left in layers/", os.listdir(m.dir + "/layers"), [])
+        same("left in layers/", layers_of(m), [])
         m.stop()
     finally:
         shutil.rmtree(m.dir + "/layers", ignore_errors=True)

@@ -108,8 +108,9 @@ int netns_attach(const struct place *p, int ns, const struct container_spec *spe
     struct wire_net *net, struct err *e);
 /* Give back what netns_attach() took. */
 int netns_detach(const struct place *p, int dir, struct err *e);
-/* See bridge_restore(). */
+/* See bridge_restore(), and bridge_remove(). */
 int netns_restore(const struct spawner *s, struct err *e);
+int netns_leave(const struct spawner *s, struct err *e);
 void netns_add(struct answer *a, struct netns *n, const struct wire_net *net);
 
 /* ---- sandbox.c ---- */

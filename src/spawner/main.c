@@ -23,6 +23,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "spawner/containers_int.h"
 #include "spawner/disk.h"
 #include "spawner/ids.h"
 #include "spawner/layer.h"
@@ -563,6 +564,21 @@ static int run(struct spawner *s)
 	return s->exit_code;
 }
 
+/* What containers that go on do not need. */
+static void clear_up(struct spawner *s)
+{
+	struct err e = ERR_INIT;
+
+	jobs_kill_all(s);
+	egress_stop(&s->egress);
+	cgroups_remove(&s->cgroups);
+	if (setns(s->host_mounts, CLONE_NEWNS) < 0)
+		return;
+	task_group_forget(&s->task_groups);
+	if (netns_leave(s, &e) < 0 && e.errnum != EBUSY)
+		log_warn("%s", e.msg);
+}
+
 int main(int argc, char **argv)
 {
 	static struct spawner spawner;
@@ -585,10 +601,6 @@ int main(int argc, char **argv)
 	core_start(&spawner);
 	disks_pump(&spawner);
 	r = run(&spawner);
-	jobs_kill_all(&spawner);
-	egress_stop(&spawner.egress);
-	cgroups_remove(&spawner.cgroups);
-	if (setns(spawner.host_mounts, CLONE_NEWNS) == 0)
-		task_group_forget(&spawner.task_groups);
+	clear_up(&spawner);
 	return r;
 }

@@ -233,3 +233,15 @@ int netns_restore(const struct spawner *s, struct err *e)
 	close(b.dir);
 	return r;
 }
+
+int netns_leave(const struct spawner *s, struct err *e)
+{
+	struct bridge b;
+	int r = open_bridge(s, AT_FDCWD, &b, e);
+
+	if (r < 0)
+		return r;
+	r = bridge_remove(&b, e);
+	close(b.dir);
+	return r;
+}

@@ -2,7 +2,7 @@
 // happened is told as ECS tells it, siblings go on, and in the end nothing is left.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -85,21 +85,18 @@ test('rules that somebody flushes come back without a container being made', asy
 	await rig.status(arn, 'RUNNING');
 	const answers = () => fetch('http://127.0.0.1:18083/', { signal: AbortSignal.timeout(2000) }).then((r) => r.status === 200, () => false);
 	await rig.until('its page', answers);
-	const { dev, ino } = statSync(rig.server.data); // servers before this one have left theirs
-	const table = `mayfly-${dev.toString(16)}-${ino.toString(16)}`;
-	const rules = () => { try { return nft('list', 'table', 'inet', table); } catch { return ''; } };
-	const before = rules();
+	const { table } = rig, before = rig.rules();
 	assert.match(before, /127\.0\.0\.0\/8/);
 	for (const flush of [['flush', 'ruleset'], ['flush', 'table', 'inet', table], ['delete', 'table', 'inet', table], ['flush', 'ruleset']]) {
 		nft(...flush);
-		await rig.until(`the rules after ${flush.join(' ')}`, () => rules() === before);
+		await rig.until(`the rules after ${flush.join(' ')}`, () => rig.rules() === before);
 		await rig.until('its page', answers);
 	}
 	await rig.server.halt('SIGKILL');
 	nft('flush', 'ruleset');
 	await rig.server.start();
 	rig.connect();
-	await rig.until('the rules after a start', () => rules() === before);
+	await rig.until('the rules after a start', () => rig.rules() === before);
 	await rig.until('its page', answers);
 	await rig.halt(arn);
 	await rig.status(arn, 'STOPPED');

@@ -3,8 +3,8 @@
 // Run in a network namespace of its own: unshare --net sh -c 'ip link set lo up; exec node --test …'
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, chownSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync,
-	writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync,
+	symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -114,9 +114,21 @@ export class Rig {
 			await Promise.all(taskArns.map((arn) => this.halt(arn)));
 			await this.clean();
 		} finally {
+			const { table } = this;
 			await this.server.stop();
 			await this.registry.close();
+			if (rules(table)) throw new Error(`the table ${table} is left`);
 		}
+	}
+
+	// Its server's, in the packet filter; others may have left theirs.
+	get table() {
+		const { dev, ino } = statSync(this.server.data);
+		return `mayfly-${dev.toString(16)}-${ino.toString(16)}`;
+	}
+
+	rules() {
+		return rules(this.table);
 	}
 
 	image(name = 'busybox') {
@@ -269,6 +281,14 @@ export class Rig {
 		for (const pid of pids())
 			if (/^(conmon|mayfly-pause)$/.test(commOf(pid)) && cmdline(pid).includes(this.server.data))
 				throw new Error(`process ${pid} is left: ${cmdline(pid)}`);
+	}
+}
+
+function rules(table) {
+	try {
+		return execFileSync('nft', ['list', 'table', 'inet', table], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+	} catch {
+		return '';
 	}
 }
 

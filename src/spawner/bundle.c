@@ -293,21 +293,6 @@ static int put_mounts(
 
 /* ---- config.json ---- */
 
-static int find_devices(const struct container_spec *spec, struct config_device *ret, struct err *e)
-{
-	for (size_t i = 0; i < spec->device_count; i++) {
-		const char *path = spec->devices[i].host;
-		struct stat st;
-
-		if (lstat(path, &st) < 0)
-			return err_sys(e, errno, "looking for the device %s", path);
-		if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
-			return err_set(e, EINVAL, "%s is not a device", path);
-		ret[i] = (struct config_device){major(st.st_rdev), minor(st.st_rdev), st.st_mode};
-	}
-	return 0;
-}
-
 /* The runtime would say only that it is not permitted. */
 static int check_limits(const struct container_spec *spec, struct err *e)
 {
@@ -360,7 +345,7 @@ static int write_config(const struct place *p, const struct sandbox_spec *sandbo
 	    .devices = devices};
 	char group[160];
 	ssize_t n;
-	int r = find_devices(spec, devices, e);
+	int r = devices_make(p->s, spec, devices, e);
 
 	if (r == 0)
 		r = check_limits(spec, e);

@@ -233,6 +233,18 @@ static void put_tmpfs(struct json_out *j, const struct container_mount *m)
 	json_close(j, '}');
 }
 
+/* As mounts of nodes that we made: a runtime would take its umask from their modes. */
+static void put_devices(struct json_out *j, const struct config *c)
+{
+	static const char *const bind[] = {"bind", "rprivate", "nosuid", "noexec", NULL};
+	char source[64];
+
+	for (size_t i = 0; i < c->spec->device_count; i++) {
+		snprintf(source, sizeof(source), "%s" CONFIG_DEVICES "/%zu", c->mounts_at, i);
+		put_mount(j, c->spec->devices[i].inside, "bind", source, bind);
+	}
+}
+
 static void put_wanted_mounts(struct json_out *j, const struct config *c)
 {
 	static const char *const bind[] = {"rbind", "rprivate", NULL};
@@ -336,21 +348,6 @@ static void put_resources(struct json_out *j, const struct config *c)
 	json_close(j, '}');
 }
 
-static void put_devices(struct json_out *j, const struct config *c)
-{
-	json_open(j, "devices", '[');
-	for (size_t i = 0; i < c->spec->device_count; i++) {
-		json_open(j, NULL, '{');
-		json_text(j, "path", c->spec->devices[i].inside);
-		json_text(j, "type", S_ISBLK(c->devices[i].mode) ? "b" : "c");
-		json_uint(j, "major", c->devices[i].major);
-		json_uint(j, "minor", c->devices[i].minor);
-		json_uint(j, "fileMode", c->devices[i].mode & 0777);
-		json_close(j, '}');
-	}
-	json_close(j, ']');
-}
-
 /* Of the pause's user namespace. crun joins it without being told, runc asks. */
 static void put_mappings(struct json_out *j)
 {
@@ -375,7 +372,6 @@ static void put_linux(struct json_out *j, const struct config *c)
 		put_mappings(j);
 	json_text(j, "cgroupsPath", c->cgroup);
 	put_resources(j, c);
-	put_devices(j, c);
 	json_open(j, "sysctl", '{');
 	for (size_t i = 0; i < c->spec->sysctl_count; i++)
 		json_text(j, c->spec->sysctls[i].name, c->spec->sysctls[i].value);
@@ -414,6 +410,7 @@ ssize_t config_json(const struct config *c, char *out, size_t size)
 	json_open(&j, "mounts", '[');
 	put_system_mounts(&j, c);
 	put_wanted_mounts(&j, c);
+	put_devices(&j, c);
 	json_close(&j, ']');
 	put_linux(&j, c);
 	if (!c->spec->privileged) { /* the same filter, compiled: for crun, others do not know it */

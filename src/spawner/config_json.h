@@ -7,6 +7,8 @@
 #include "base/base.h"
 #include "spawn/container_spec.h"
 
+#define CONFIG_DEVICES "/dev" /* below mounts_at: the n-th device of the spec is /dev/n */
+
 /* What the spawner adds to the wishes. */
 struct config {
 	const struct container_spec *spec;

@@ -139,6 +139,14 @@ int bundle_make(const struct place *p, const struct sandbox_spec *sandbox,
     const struct container_spec *spec, const struct process *pause, int net, struct err *e);
 uint64_t bundle_capabilities(const struct spawner *s, const struct container_spec *spec);
 
+/* ---- device.c ---- */
+
+/* Make the nodes of devices that were asked for, in ROOT_HOST_MOUNTS, with the host's modes: the
+ * host's root's, and so of no use unless they are open to all; the inner root's with
+ * --allow-privileged. ret: as many as spec->devices. */
+int devices_make(const struct spawner *s, const struct container_spec *spec,
+    struct config_device *ret, struct err *e);
+
 /* ---- target.c ---- */
 /* There, with the root and what is to be mounted: -EINVAL if a link of the image leads a mount or a
  * device to what must not be covered. */

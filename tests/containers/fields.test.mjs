@@ -281,3 +281,31 @@ test('secrets: a key of the JSON, a stage or a version of it; what is not there 
 		assert.match(task.stoppedReason, words);
 	}
 });
+
+test('devices are the container\'s, for what is permitted', async () => {
+	const devices = [{ hostPath: '/dev/zero', containerPath: '/dev/own', permissions: ['read'] },
+		{ hostPath: '/dev/zero', containerPath: '/other' }, { hostPath: '/dev/full' }];
+	const { text } = await rig.output(`stat -c '%u:%g %a %t:%T' /dev/own /other; head -c 4 /dev/own | wc -c; head -c 4 /other | wc -c
+echo x 2>/dev/null > /other && echo wrote; echo x 2>/dev/null > /dev/full || echo full`, { linuxParameters: { devices } });
+	assert.deepEqual(text.split('\n'), ['65534:65534 666 1:5', '65534:65534 666 1:5', '4', '4', 'wrote', 'full']);
+	const closed = await rig.finished([{ linuxParameters: { devices: [{ hostPath: '/dev/loop-control' }] } }]);
+	assert.match(closed.stoppedReason, /the device \/dev\/loop-control is not open to all users of this machine; start serve with --allow-privileged/);
+	for (const [hostPath, words] of [['/dev/absent', /looking for the device \/dev\/absent/], ['/dev/shm', /is not a device/], ['/etc/passwd', /outside of \/dev/]]) {
+		const task = await rig.finished([{ linuxParameters: { devices: [{ hostPath }] } }]);
+		assert.match(task.stoppedReason, /^CannotCreateContainerError: /);
+		assert.match(task.stoppedReason, words);
+	}
+});
+
+test('with --allow-privileged a container has the rights that it asks for', async () => {
+	const free = await Rig.start({ args: ['--allow-privileged'] });
+	try {
+		const { text } = await free.output(`grep CapBnd /proc/self/status; stat -c '%u:%g' /dev/loop-control; true < /dev/loop-control && echo open`,
+			{ linuxParameters: { devices: [{ hostPath: '/dev/loop-control' }], capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'DAC_OVERRIDE'] } } });
+		assert.deepEqual(text.split('\n'), [`CapBnd:\t${((1 << 12) | 2).toString(16).padStart(16, '0')}`, '0:0', 'open']);
+		const all = await free.output('grep -E "CapBnd|Seccomp:" /proc/self/status', { privileged: true });
+		assert.match(all.text, /^CapBnd:\s+000001ffffffffff\nSeccomp:\s+0$/);
+	} finally {
+		await free.stop();
+	}
+});

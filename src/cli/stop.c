@@ -9,6 +9,7 @@
 #define POLL_NS 100000000L
 /* Beyond what the longest stop time-out of ECS is. */
 #define WAIT_MS 180000
+#define TELL_MS 2000
 
 struct options {
 	int64_t seconds; /* -1: as the task's definition says */
@@ -26,7 +27,11 @@ static int kill_task(struct client *c, const json_t *task)
 static int wait_until_stopped(
     struct client *c, const struct options *o, const json_t *task, const char *name)
 {
+	_cleanup_free_ char *doing = xasprintf("waiting for %s to heed its stop signal; -t SECONDS "
+					       "waits less",
+	    name);
 	int64_t now_ms = time_mono_ns() / 1000000, until_ms = now_ms + WAIT_MS;
+	int64_t tell_ms = now_ms + TELL_MS;
 	int64_t kill_ms = o->seconds < 0 ? INT64_MAX : now_ms + o->seconds * 1000;
 	int code = CLI_OK;
 
@@ -39,6 +44,10 @@ static int wait_until_stopped(
 		json_decref(now);
 		if (code || over)
 			return code;
+		if (time_mono_ns() / 1000000 >= tell_ms) {
+			term_progress(doing);
+			tell_ms = INT64_MAX;
+		}
 		if (time_mono_ns() / 1000000 >= kill_ms) {
 			code = kill_task(c, task);
 			kill_ms = INT64_MAX;
@@ -61,8 +70,10 @@ static int stop_one(struct client *c, const struct options *o, const char *name)
 		    task_arn(task), "reason", "mayfly stop");
 		code = client_ecs(c, "StopTask", in, 0, "stopping the task", NULL);
 	}
-	if (!code && !o->no_wait)
+	if (!code && !o->no_wait) {
 		code = wait_until_stopped(c, o, task, name);
+		term_progress(NULL);
+	}
 	if (!code)
 		printf("%s\n", name);
 	json_decref(in);

@@ -278,6 +278,13 @@ trap exit TERM; echo made; while :; do sleep 0.1; done`);
 		assert.match(gone.err, /no task with this name or ID runs: web/);
 	});
 
+	test('stop says what it waits for', async () => {
+		const id = await runDetached('--name', 'deaf', rig.image(), 'sh', '-c', 'trap "" TERM; while :; do sleep 0.1; done');
+		await running(id);
+		const r = await onTerminal([{ expect: 'waiting for deaf to heed its stop signal' }, { expect: 'deaf\r\n' }], ['stop', '-t', '6', 'deaf']);
+		assert.equal(r.code, 0, r.output);
+	});
+
 	test('what containers of a task share is counted once', async () => {
 		const arn = await rig.run([{ sh: 'sleep 1000' }, { sh: 'sleep 1000' }],
 			{ family: 'shared', networkMode: 'awsvpc', cpu: '256', memory: '512', requiresCompatibilities: ['FARGATE'] }, { launchType: 'FARGATE' });

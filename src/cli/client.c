@@ -1,5 +1,6 @@
 /* Signed HTTP over libcurl. See client.h. */
 #include <stdio.h>
+#include <time.h>
 
 #include "base/time.h"
 #include "cli/client_int.h"
@@ -421,4 +422,12 @@ const char *field_text(const json_t *o, const char *name)
 int64_t field_number(const json_t *o, const char *name)
 {
 	return json_integer_value(json_object_get(o, name));
+}
+
+void client_pause(unsigned *ms)
+{
+	*ms = *ms ? *ms * 2 : 2;
+	if (*ms > 100)
+		*ms = 100;
+	nanosleep(&(struct timespec){.tv_nsec = *ms * 1000000L}, NULL);
 }

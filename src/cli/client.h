@@ -74,6 +74,10 @@ int client_ecs(
 int client_sqs(
     struct client *c, const char *action, json_t *in, int but, const char *what, json_t **ret);
 
+/* Between two looks at what will change: 2 ms, and each time twice as long, 100 ms at most. *ms
+ * begins as 0. */
+void client_pause(unsigned *ms);
+
 /* "/2015-03-31/functions/" + encoded name + suffix; the caller frees. */
 char *client_path(const char *prefix, const char *name, const char *suffix);
 

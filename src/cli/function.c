@@ -2,7 +2,6 @@
 #include "cli/function.h"
 
 #include <openssl/sha.h>
-#include <time.h>
 
 #include "base/time.h"
 #include "cli/role.h"
@@ -11,7 +10,6 @@
 #define FUNCTIONS "/2015-03-31/functions/"
 #define URLS "/2021-10-31/functions/"
 #define WAIT_MS 120000
-#define POLL_NS 50000000
 
 static char *encode_zip(const struct buf *zip)
 {
@@ -53,6 +51,7 @@ static int read_function(struct deployment *d, int but)
 static int settle(struct deployment *d, const char *doing)
 {
 	int64_t until = time_mono_ns() / 1000000 + WAIT_MS;
+	unsigned pause_ms = 0;
 	int code;
 
 	term_progress(doing);
@@ -71,7 +70,7 @@ static int settle(struct deployment *d, const char *doing)
 		if (time_mono_ns() / 1000000 > until)
 			return cli_fail(CLI_FAILED, "the server's own log says more",
 			    "%s: still not done after %d s", doing, WAIT_MS / 1000);
-		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+		client_pause(&pause_ms);
 	}
 	return code;
 }

@@ -4,7 +4,6 @@
  * instruction runs: the task has a tag that makes it wait for that.
  */
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/interact.h"
@@ -16,7 +15,6 @@
 /* What the server makes of these tags is at the head of src/sched/hold.c. */
 #define TAG_HOLD "mayfly:hold"
 #define TAG_RM "mayfly:rm"
-#define POLL_NS 50000000L
 #define STARTED_BY "mayfly run"
 
 struct run {
@@ -197,6 +195,7 @@ static int wait_for_end(struct run *r)
 {
 	const json_t *exit_code;
 	json_t *task = NULL;
+	unsigned pause_ms = 0;
 	int code;
 
 	do {
@@ -206,7 +205,7 @@ static int wait_for_end(struct run *r)
 		    r->client, field_text(r->task, "clusterArn"), task_arn(r->task), &task);
 		if (code || !task || has_ended(task))
 			break;
-		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+		client_pause(&pause_ms);
 	} while (true);
 	exit_code = json_object_get(container_of_task(task), "exitCode");
 	if (!code && !task)

@@ -1,12 +1,10 @@
 /* `mayfly stop TASK...`: stop tasks, and wait until they have stopped. */
 #include <stdio.h>
-#include <time.h>
 
 #include "base/time.h"
 #include "cli/task.h"
 #include "cli/term.h"
 
-#define POLL_NS 100000000L
 /* Beyond what the longest stop time-out of ECS is. */
 #define WAIT_MS 180000
 #define TELL_MS 2000
@@ -33,6 +31,7 @@ static int wait_until_stopped(
 	int64_t now_ms = time_mono_ns() / 1000000, until_ms = now_ms + WAIT_MS;
 	int64_t tell_ms = now_ms + TELL_MS;
 	int64_t kill_ms = o->seconds < 0 ? INT64_MAX : now_ms + o->seconds * 1000;
+	unsigned pause_ms = 0;
 	int code = CLI_OK;
 
 	while (time_mono_ns() / 1000000 < until_ms) {
@@ -54,7 +53,7 @@ static int wait_until_stopped(
 		}
 		if (code && code != CLIENT_NOTED)
 			return code;
-		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+		client_pause(&pause_ms);
 	}
 	return cli_fail(CLI_FAILED, "`mayfly ps` shows its state",
 	    "stop: %s has not stopped after %d s", name, WAIT_MS / 1000);

@@ -47,6 +47,11 @@ char *ps_ports(const json_t *task)
 		json_array_foreach(json_object_get(c, "networkBindings"), k, binding)
 		    put_binding(&b, binding);
 	}
+	/* A task with an address of its own publishes nothing: it is reached there. */
+	c = json_array_get(
+	    json_object_get(json_array_get(task_containers(task), 0), "networkInterfaces"), 0);
+	if (!buf_len(&b) && !task_is_stopped(task))
+		buf_puts(&b, field_text(c, "privateIpv4Address"));
 	buf_putc(&b, '\0');
 	return b.mem;
 }

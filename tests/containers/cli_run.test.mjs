@@ -296,6 +296,7 @@ trap exit TERM; echo made; while :; do sleep 0.1; done`);
 			return row.rx_bytes > 0 && row;
 		});
 		assert.equal(rows.memory_limit_bytes, 512 << 20);
+		assert.match((await mayfly(['ps'])).out, new RegExp(` shared .* running +${address} `));
 		const [{ usage }] = JSON.parse((await mayfly(['ps', '--json'])).out).filter((t) => t.taskArn === arn);
 		assert.equal(usage.length, 2);
 		assert.ok(rows.rx_bytes < usage[0].rx_bytes * 2, JSON.stringify([rows, usage]));

@@ -34,15 +34,14 @@ static int remember(const struct place *p, const void *record, size_t len, struc
 	return r < 0 ? err_sys(e, -r, "making the container's directory") : 0;
 }
 
-/* The pids that conmon and the runtime wrote, with the times of their starts. */
-static int note_processes(const struct place *p, struct err *e)
+/* conmon, and what the runtime wrote, with the times of their starts. */
+static int note_processes(const struct place *p, pid_t conmon, struct err *e)
 {
-	struct process conmon = process_read(AT_FDCWD, BUNDLE_AT "/conmon.pid");
 	struct process init = process_read(AT_FDCWD, BUNDLE_AT "/pid");
 
-	if (!conmon.pid || !init.pid || process_note(p->bundle, "conmon", conmon.pid) < 0 ||
+	if (!init.pid || process_note(p->bundle, "conmon", conmon) < 0 ||
 	    process_note(p->bundle, "init", init.pid) < 0)
-		return err_set(e, EIO, "conmon or the runtime left no pid");
+		return err_set(e, EIO, "conmon or the runtime has gone");
 	return 0;
 }
 
@@ -112,7 +111,7 @@ static int make_all(const struct place *p, const struct container_spec *spec, co
 	}
 	r = runtime_create(&creation, e);
 	if (r == 0)
-		r = note_processes(p, e);
+		r = note_processes(p, creation.conmon, e);
 	if (r == 0)
 		r = container_add_kept(p, a, e);
 	if (r < 0)

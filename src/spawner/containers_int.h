@@ -19,7 +19,7 @@
  *
  *   /run/                        a tmpfs in the mount namespace of conmon and the runtime: what
  *                                does not outlive them, and what the disk need not be asked for
- *     bundle/                    the OCI bundle, with conmon's sockets; pid, conmon.pid
+ *     bundle/                    the OCI bundle, with conmon's sockets; pid
  *     state/                     the runtime's own
  */
 #pragma once

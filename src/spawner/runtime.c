@@ -51,8 +51,8 @@ _noreturn_ static void run_conmon(
 	char exits[160], at[160], log[176];
 	const char *argv[ARGS_MAX] = {"conmon", "--api-version", "1", "-c", p->id, "-u", p->id,
 	    "-n", p->id, "-r", runtime, "-b", BUNDLE_AT, "-p", BUNDLE_AT "/pid", "--exit-dir",
-	    exits, "--conmon-pidfile", BUNDLE_AT "/conmon.pid", "-l", log, "--full-attach",
-	    "--runtime-arg", "--root", "--runtime-arg", STATE_AT};
+	    exits, "-l", log, "--full-attach", "--sync", "--no-sync-log", "--runtime-arg", "--root",
+	    "--runtime-arg", STATE_AT};
 	size_t n = 0;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -141,7 +141,7 @@ void runtime_abandon(struct creation *c)
 int runtime_create(struct creation *c, struct err *e)
 {
 	char words[sizeof(e->msg)];
-	int status = 0, r;
+	int status, r;
 
 	if (write(c->go, "", 1) != 1)
 		return err_sys(e, errno, "telling conmon to go on");
@@ -149,12 +149,12 @@ int runtime_create(struct creation *c, struct err *e)
 	if (r < 0)
 		return err_set(e, ETIMEDOUT, "the runtime did not create the container within %d s",
 		    CREATE_MS / 1000);
-	waitpid(c->conmon, &status, 0); /* it forks, and writes down who it was last */
 	if (c->hurry > 0)
 		waitpid(c->hurry, NULL, 0);
 	if (access(BUNDLE_AT "/pid", F_OK) == 0 && strstr(words, ": -1") == NULL)
 		return 0;
-	if (!words[0] && WIFEXITED(status) && WEXITSTATUS(status) == 127)
+	if (!words[0] && waitpid(c->conmon, &status, 0) == c->conmon && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == 127)
 		return err_set(e, ENOENT, "conmon is missing; install it");
 	return err_set(e, EIO, "%s", words[0] ? words : "conmon ended without a word");
 }

@@ -191,9 +191,9 @@ class Mayfly:
         self.process = None
 
     def clean(self):
-        """Everything that is there, by a spawner of its own."""
-        if not self.process or self.process.poll() is not None:
-            self.start()
+        """Everything that is there, by a spawner of its own, which is told of all of it."""
+        self.stop()
+        self.start()
         for event in self.found:
             if event["event"] == "sandbox":
                 self.ask("sandbox_remove", id=event["id"])

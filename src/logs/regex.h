@@ -1,7 +1,7 @@
 /*
  * Regular expressions that clients write and lines of logs are matched with. Every match has a
- * limit of steps (about a millisecond), depth and memory, so that none can hold a thread. Immutable
- * once compiled, matched on any thread.
+ * limit of steps, depth, memory and time (4 ms and 40 ns a byte), so that none can hold a thread.
+ * Immutable once compiled, matched on any thread.
  */
 #pragma once
 

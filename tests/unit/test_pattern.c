@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "logs/pattern.h"
+#include "logs/regex.h"
 
 struct match_case {
 	const char *pattern, *message;
@@ -144,9 +145,30 @@ static void refused(void **state)
 	assert_null(log_pattern_parse((struct str){"a\0b", 3}, &e));
 }
 
+/* Few steps, each over all of the text: without a clock this would take seconds, and find nothing.
+ */
+static void regexes_have_time_limits(void **state)
+{
+	static char text[4096], pattern[1024];
+	struct log_regex *r;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	for (int i = 0; i < 64; i++)
+		strcat(pattern, "(?=\\p{L}*+)");
+	strcat(pattern, ".[yz]");
+	r = log_regex_new(str_from(pattern), NULL);
+	assert_non_null(r);
+	assert_int_equal(log_regex_match(r, (struct str){text, sizeof(text)}), -ELOOP);
+	text[8] = 'y';
+	assert_int_equal(log_regex_match(r, (struct str){text, 16}), 1);
+	log_regex_free(r);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(table), cmocka_unit_test(refused)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(table), cmocka_unit_test(refused),
+	    cmocka_unit_test(regexes_have_time_limits)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -223,6 +223,21 @@ int bridge_detach(struct bridge *b, struct in_addr address, struct err *e)
 	return 0;
 }
 
+int bridge_give_back(struct bridge *b, struct in_addr address, int holder, struct err *e)
+{
+	char name[INET_ADDRSTRLEN];
+	struct stat has, had;
+
+	inet_ntop(AF_INET, &address, name, sizeof(name));
+	if (fstatat(b->dir, name, &has, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : err_sys(e, errno, "looking for who has an address");
+	if (fstat(holder, &had) < 0)
+		return err_sys(e, errno, "looking at the holder of an address");
+	if (S_ISREG(has.st_mode) && (has.st_dev != had.st_dev || has.st_ino != had.st_ino))
+		return 0;
+	return bridge_detach(b, address, e);
+}
+
 static void closedirp(DIR **d)
 {
 	if (*d)

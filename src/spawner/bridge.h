@@ -77,6 +77,9 @@ void bridge_reserve(struct bridge *b, struct bridge_port *ports, size_t count);
 /* Take away its published ports and pair, and give back its address. Nothing there is no error.
  * Takes tens of milliseconds, most of them the kernel's for the pair. */
 int bridge_detach(struct bridge *b, struct in_addr address, struct err *e);
+/* The same if `holder`, as for bridge_attach(), still has the address: for who may have given it
+ * back before, so that it may be another's by now. */
+int bridge_give_back(struct bridge *b, struct in_addr address, int holder, struct err *e);
 /* How many addresses are held, or -errno. */
 int bridge_count(const struct bridge *b);
 /* Bridge and table, when no container is left; -EBUSY when an address is held. */

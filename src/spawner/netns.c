@@ -204,6 +204,7 @@ int netns_attach(const struct place *p, int ns, const struct container_spec *spe
 
 int netns_detach(const struct place *p, int dir, struct err *e)
 {
+	_cleanup_close_ int record = openat(dir, "record", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct process holder = process_noted(dir, "ports");
 	struct wire_net net;
 	struct bridge b;
@@ -212,12 +213,14 @@ int netns_detach(const struct place *p, int dir, struct err *e)
 	process_end(&holder);
 	if (place_noted(dir, "net", &net, sizeof(net)) != sizeof(net) || !net.address)
 		return 0;
+	if (record < 0) /* it goes after the address */
+		return errno == ENOENT ? 0 : err_sys(e, errno, "opening the record");
 	r = open_bridge(p->s, p->dir, &b, e);
 	if (r < 0)
 		return r;
 	r = bridge_ensure(&b, e);
 	if (r == 0)
-		r = bridge_detach(&b, (struct in_addr){net.address}, e);
+		r = bridge_give_back(&b, (struct in_addr){net.address}, record, e);
 	close(b.dir);
 	return r;
 }

@@ -532,6 +532,28 @@ static void test_exhausted(void **state)
 	close(ns);
 }
 
+/* Removal may be repeated: what was given back then, and is another's now, stays with him. */
+static void test_given_back(void **state)
+{
+	struct rig *g = *state;
+	struct err e = ERR_INIT;
+	int other = openat(g->dir, "other", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	struct container c;
+
+	ensure(g);
+	c = attach(g);
+	check_ok(bridge_give_back(&g->b, c.place.address, g->holder, &e), &e);
+	assert_int_equal(faccessat(g->dir, c.address, F_OK, 0), -1);
+	check_ok(bridge_give_back(&g->b, c.place.address, g->holder, &e), &e);
+	assert_int_equal(linkat(other, "", g->dir, c.address, AT_EMPTY_PATH), 0);
+	check_ok(bridge_give_back(&g->b, c.place.address, g->holder, &e), &e);
+	assert_int_equal(faccessat(g->dir, c.address, F_OK, 0), 0);
+	check_ok(bridge_give_back(&g->b, c.place.address, other, &e), &e);
+	assert_int_equal(faccessat(g->dir, c.address, F_OK, 0), -1);
+	close(other);
+	close(c.ns);
+}
+
 /* Who took an address, and was killed before anybody could know, holds it no longer than his file
  * is there. */
 static void test_abandoned(void **state)
@@ -806,6 +828,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_not_a_router, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_exhausted, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_abandoned, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_given_back, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_side_by_side, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_repair, setup, teardown),

@@ -168,13 +168,14 @@ static int open_made(const char *top, const char *name, const char *target, stru
 	fd = open(path, flags);
 	if (fd >= 0)
 		return fd;
-	snprintf(half, sizeof(half), ".new-%d", (int)getpid());
+	name_unfinished(half);
 	snprintf(path, sizeof(path), "%s/%s", top, half);
 	if (mkdir(top, 0700) < 0 && errno != EEXIST)
 		return err_sys(e, errno, "making the volume %s", name);
 	dir = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_sys(e, errno, "opening volumes");
+	remove_unfinished(dir);
 	(void)remove_tree(dir, half);
 	r = make_dir(path, target, e);
 	if (r == 0 && renameat2(dir, half, dir, name, RENAME_NOREPLACE) < 0 && errno != EEXIST)

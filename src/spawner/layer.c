@@ -14,29 +14,9 @@
 #include "spawner/tree.h"
 #include "spawner/unpack.h"
 
-#define TEMPORARY ".new-"
 #define MARK "unsynced-" /* then 8 digits of the boot's id, '-', the hash */
 #define MARK_SIZE (sizeof(MARK) + 8 + 1 + 64)
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
-
-/* What children left that were killed: they are named by their process. One whose number is in use
- * again waits for another time. */
-static void sweep(int layers)
-{
-	int copy = openat(layers, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
-	struct dirent *entry;
-
-	while (d && (entry = readdir(d))) {
-		const char *name = entry->d_name;
-
-		if (strncmp(name, TEMPORARY, sizeof(TEMPORARY) - 1) == 0 &&
-		    kill(atoi(name + sizeof(TEMPORARY) - 1), 0) < 0 && errno == ESRCH)
-			remove_tree(layers, name);
-	}
-	if (d)
-		closedir(d);
-}
 
 /* ---- marks ---- */
 
@@ -188,8 +168,8 @@ void layer_unpack(int layers, int input, int unpack_exe, const uint8_t hash[WIRE
 	int r;
 
 	tree_name(hash, name);
-	snprintf(temporary, sizeof(temporary), TEMPORARY "%d", (int)getpid());
-	sweep(layers);
+	name_unfinished(temporary);
+	remove_unfinished(layers);
 	target = make_target(layers, temporary);
 	r = target < 0 ? target : unpack_into(target, &task, ret);
 	if (r == 0 && ret->result == 0)

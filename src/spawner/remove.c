@@ -3,9 +3,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define DEPTH_MAX 256
+#define UNFINISHED ".new-" /* and the number of the process */
 
 static int remove_below(int dir, const char *name, int depth);
 
@@ -58,6 +62,28 @@ void remove_hidden(int dir)
 	while (d && (entry = readdir(d)))
 		if (entry->d_name[0] == '.' && entry->d_name[1] && entry->d_name[1] != '.')
 			remove_tree(dir, entry->d_name);
+	if (d)
+		closedir(d);
+}
+
+void name_unfinished(char out[32])
+{
+	snprintf(out, 32, UNFINISHED "%d", (int)getpid());
+}
+
+void remove_unfinished(int dir)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d))) {
+		const char *name = entry->d_name;
+
+		if (strncmp(name, UNFINISHED, sizeof(UNFINISHED) - 1) == 0 &&
+		    kill(atoi(name + sizeof(UNFINISHED) - 1), 0) < 0 && errno == ESRCH)
+			remove_tree(dir, name);
+	}
 	if (d)
 		closedir(d);
 }

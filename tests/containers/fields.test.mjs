@@ -1,6 +1,9 @@
 // Fields of task definitions that change what containers find or how they live, one by one. What is
 // shown of them without a container is tested in tests/api.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 
 import { Rig, ecs, makeImage, secrets, ssm, startRegistry } from './rig.mjs';
@@ -123,6 +126,16 @@ test('a new volume begins as what the image has at its path, a link is no way ou
 		{ volumes: [{ name: 'v' }] })).text, '777');
 	assert.equal((await rig.output('ls -A /astray', { image, mountPoints: [{ sourceVolume: 'v', containerPath: '/astray' }] },
 		{ volumes: [{ name: 'v' }] })).text, 'file\nout\nrun\nsub');
+});
+
+test('what was left of a volume by who was killed while he made it goes with the next one', async () => {
+	const { pid } = spawnSync('true');
+	const left = join(rig.server.data, 'volumes', `.new-${pid}`);
+	mkdirSync(join(left, 'sub'), { recursive: true });
+	writeFileSync(join(left, 'sub', 'file'), 'half');
+	await rig.output('true', { mountPoints: [{ sourceVolume: 'w', containerPath: '/d' }] },
+		{ volumes: [{ name: 'w', dockerVolumeConfiguration: { scope: 'shared', autoprovision: true } }] });
+	assert.equal(existsSync(left), false);
 });
 
 test('namespaces of processes and of shared memory for all containers of a task', async () => {

@@ -39,7 +39,7 @@
 #define RETENTION_DAYS 30 /* of the group that nobody asked for */
 #define JOIN_QUIET_NS RETRY_NS
 #define JOIN_AGE_NS INT64_C(5000000000)
-#define JOIN_CPU_NS 2000000 /* of one look: to see what begins an event */
+#define JOIN_CPU_NS 2000000 /* of one look at all: to see what begins an event */
 #define JOIN_HEAD 4096      /* of a line: where that is looked for */
 #define JOIN_GIVE_UP 16
 
@@ -55,7 +55,6 @@ struct joint {
 	struct buf text;
 	uint64_t from; /* where it begins in the file */
 	int64_t ts_ms, first_ns, last_ns;
-	int64_t spent_ns;  /* of this look */
 	unsigned too_long; /* how often a match was */
 };
 
@@ -83,6 +82,7 @@ struct tails {
 	struct list list;
 	struct loop_io io; /* of inotify */
 	struct loop_timer timer;
+	int64_t joining_ns; /* spent in this look */
 };
 
 /* ---- where lines go ---- */
@@ -163,7 +163,7 @@ static bool begins(struct tail *t, struct str line)
 	int r = log_regex_match(
 	    t->options.begins, (struct str){line.ptr, min_size(line.len, JOIN_HEAD)});
 
-	t->joint.spent_ns += time_mono_ns() - from;
+	t->tails->joining_ns += time_mono_ns() - from;
 	t->joint.too_long += r < 0;
 	return r > 0;
 }
@@ -256,7 +256,7 @@ static int take_lines(struct tail *t)
 
 		if (!end)
 			break;
-		if (t->joint.spent_ns > JOIN_CPU_NS)
+		if (t->options.begins && t->tails->joining_ns > JOIN_CPU_NS)
 			return 1;
 		r = take_line(t, (struct str){all.ptr, (size_t)(end - all.ptr)});
 		if (r < 0)
@@ -369,7 +369,6 @@ static bool look(struct tail *t, bool last)
 	int r;
 
 	budget_refill(&t->budget, now, OUTPUT_RATE, OUTPUT_BURST);
-	t->joint.spent_ns = 0;
 	r = take_lines(t);
 	t->stuck = r < 0;
 	drop(t, t->stuck);
@@ -400,6 +399,7 @@ static bool look(struct tail *t, bool last)
 
 enum tail_rest tail_drain(struct tail *t)
 {
+	t->tails->joining_ns = 0;
 	if (!look(t, true))
 		return t->stuck ? TAIL_STUCK : TAIL_MORE;
 	/* Nothing will complete what has no end of line. */
@@ -418,12 +418,22 @@ enum tail_rest tail_drain(struct tail *t)
 
 /* ---- when ---- */
 
+/* There was no time for all of them. */
+static void next_first(struct tails *all)
+{
+	struct list *first = all->list.next;
+
+	list_remove(first);
+	list_push_back(&all->list, first);
+}
+
 static void on_time(struct loop_timer *timer)
 {
 	struct tails *all = container_of(timer, struct tails, timer);
 	int64_t again = 0;
 	bool more;
 
+	all->joining_ns = 0;
 	list_for_each (n, &all->list) {
 		struct tail *t = list_entry(n, struct tail, node);
 
@@ -435,6 +445,8 @@ static void on_time(struct loop_timer *timer)
 		if (t->dirty && (!again || more))
 			again = more ? PACE_NS : RETRY_NS;
 	}
+	if (all->joining_ns > JOIN_CPU_NS)
+		next_first(all);
 	if (again)
 		loop_timer_set(all->all->o.loop, timer, again);
 	loop_io_change(all->all->o.loop, &all->io, EPOLLIN);

@@ -447,6 +447,45 @@ static void test_event_too_long(void **state)
 	without_options();
 }
 
+/* Patterns that take long hold up the loop no longer because there are many of them. */
+static void test_many_slow_patterns(void **state)
+{
+	enum { TAILS = 60, LINES = 8, WIDTH = 2000, LOOKS = 64 };
+	static char line[WIDTH + 100], options[2048];
+	struct tail *tails[TAILS];
+	int64_t end = time_mono_ns() + 60000000000;
+
+	(void)state;
+	strcpy(line, TIME "stdout F ");
+	memset(line + strlen(line), 'x', WIDTH);
+	strcat(line, "\n");
+	strcpy(options, AWSLOGS ",\"awslogs-multiline-pattern\":\"");
+	for (int i = 0; i < LOOKS; i++)
+		strcat(options, "(?=\\\\p{L}*+)");
+	strcat(options, "x\"}}");
+	with_options(options);
+	for (int i = 0; i < TAILS; i++) {
+		char name[] = "/tmp/mayfly-test-tail-XXXXXX";
+		int fd = mkostemp(name, O_APPEND | O_CLOEXEC);
+
+		assert_true(fd >= 0);
+		unlink(name);
+		for (int k = 0; k < LINES; k++)
+			assert_int_equal(write(fd, line, strlen(line)), strlen(line));
+		tails[i] = tail_open(all.tails, &unit, fd);
+	}
+	while (!lines && time_mono_ns() < end)
+		loop_turn(loop, 100);
+	assert_in_range(lines, 1, TAILS - 1); /* not one of each in the first look */
+	/* But all have their turn; the last line of each waits for more. */
+	while (lines < TAILS * (LINES - 1) && time_mono_ns() < end)
+		loop_turn(loop, 100);
+	assert_true(lines >= TAILS * (LINES - 1));
+	for (int i = 0; i < TAILS; i++)
+		tail_close(tails[i]);
+	without_options();
+}
+
 static void refused(const char *text, const char *why)
 {
 	json_t *o = options_of(text);
@@ -533,8 +572,8 @@ int main(void)
 	    T(test_gives_disk_back), T(test_pace), T(test_very_long), T(test_nonsense),
 	    T(test_full), T(test_too_much), T(test_no_room), T(test_events_of_lines),
 	    T(test_event_survives), T(test_event_size), T(test_event_no_room),
-	    T(test_event_too_long), cmocka_unit_test(test_options_refused),
-	    cmocka_unit_test(test_options_taken)};
+	    T(test_event_too_long), T(test_many_slow_patterns),
+	    cmocka_unit_test(test_options_refused), cmocka_unit_test(test_options_taken)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

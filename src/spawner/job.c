@@ -258,11 +258,16 @@ static void container_on_ready(struct spawner *s, struct job *j)
 
 /* Not before the whole image has come: writing it all would hold up whatever has to be on the disk
  * before somebody is answered, the image's name among it. */
-#define SYNC_AFTER_NS 2000000000
+#define SYNC_AFTER_NS INT64_C(2000000000)
+#define SYNC_BY_NS INT64_C(30000000000) /* however many layers come */
 
 void job_layers_sync_later(struct spawner *s)
 {
-	s->sync_at_ns = now_ns() + SYNC_AFTER_NS;
+	int64_t now = now_ns();
+
+	if (!s->sync_at_ns)
+		s->sync_by_ns = now + SYNC_BY_NS;
+	s->sync_at_ns = now + SYNC_AFTER_NS < s->sync_by_ns ? now + SYNC_AFTER_NS : s->sync_by_ns;
 }
 
 void job_layers_sync(struct spawner *s)

@@ -9,11 +9,19 @@
 #include <unistd.h>
 
 #define DEPTH_MAX 256
+#define LIFTED_SIZE 48
 #define UNFINISHED ".new-" /* and the number of the process */
 
-static int remove_below(int dir, const char *name, int depth);
+/* What lies deeper than DEPTH_MAX is moved beside the tree, to be removed after it: containers make
+ * trees as deep as they like. */
+struct removal {
+	int top;
+	unsigned lifted, removed;
+};
 
-static int empty_dir(int dir, int depth)
+static int remove_below(struct removal *t, int dir, const char *name, int depth);
+
+static int empty_dir(struct removal *t, int dir, int depth)
 {
 	DIR *d = fdopendir(dir);
 	struct dirent *entry;
@@ -21,7 +29,7 @@ static int empty_dir(int dir, int depth)
 
 	while (d && r == 0 && (entry = readdir(d)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			r = remove_below(dirfd(d), entry->d_name, depth);
+			r = remove_below(t, dirfd(d), entry->d_name, depth);
 	if (d)
 		closedir(d);
 	else
@@ -29,7 +37,20 @@ static int empty_dir(int dir, int depth)
 	return r;
 }
 
-static int remove_below(int dir, const char *name, int depth)
+static void name_lifted(unsigned number, char out[LIFTED_SIZE])
+{
+	snprintf(out, LIFTED_SIZE, ".deep-%d-%u", (int)getpid(), number);
+}
+
+static int lift(struct removal *t, int dir, const char *name)
+{
+	char to[LIFTED_SIZE];
+
+	name_lifted(t->lifted++, to);
+	return renameat(dir, name, t->top, to) < 0 ? -errno : 0;
+}
+
+static int remove_below(struct removal *t, int dir, const char *name, int depth)
 {
 	int sub, r;
 
@@ -38,11 +59,11 @@ static int remove_below(int dir, const char *name, int depth)
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
 	if (depth >= DEPTH_MAX)
-		return -ELOOP;
+		return lift(t, dir, name);
 	sub = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (sub < 0)
 		return -errno;
-	r = empty_dir(sub, depth + 1);
+	r = empty_dir(t, sub, depth + 1);
 	if (r == 0 && unlinkat(dir, name, AT_REMOVEDIR) < 0)
 		r = -errno;
 	return r;
@@ -50,7 +71,16 @@ static int remove_below(int dir, const char *name, int depth)
 
 int remove_tree(int dir, const char *name)
 {
-	return remove_below(dir, name, 0);
+	struct removal t = {.top = dir};
+	int r = remove_below(&t, dir, name, 0);
+
+	while (r == 0 && t.removed < t.lifted) {
+		char deep[LIFTED_SIZE];
+
+		name_lifted(t.removed++, deep);
+		r = remove_below(&t, dir, deep, 0);
+	}
+	return r;
 }
 
 void remove_hidden(int dir)

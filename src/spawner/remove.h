@@ -4,7 +4,7 @@
 
 #include "base/base.h"
 
-/* dir/name and all below it, file or directory, at most 256 deep. 0 (also when there is none) or
+/* dir/name and all below it, file or directory, however deep. 0 (also when there is none) or
  * -errno. */
 int remove_tree(int dir, const char *name);
 

@@ -110,8 +110,8 @@ struct spawner {
 
 	struct job jobs[JOBS_MAX];
 	unsigned disk_jobs;
-	bool syncing;       /* a job syncs layers */
-	int64_t sync_at_ns; /* when the next one is due; 0: none */
+	bool syncing;                   /* a job syncs layers */
+	int64_t sync_at_ns, sync_by_ns; /* when the next one is due (0: none), at the latest */
 	int rules;      /* the kernel tells when rules of the packet filter go; -1: nobody does */
 	bool restoring; /* a job looks after the containers' network */
 	int64_t restore_at_ns,

@@ -14,6 +14,7 @@
 #define CONNECT_S 15L
 #define SECOND_NS INT64_C(1000000000)
 #define STALL_S 30
+#define HEARD_MIN 4096  /* bytes in that time; less is as good as nothing */
 #define COMMIT_FACTOR 4 /* whoever has got a whole blob may have to move it before he answers */
 
 static const char accepted[] = "Accept: " MEDIA_OCI_INDEX ", " MEDIA_OCI_MANIFEST
@@ -134,6 +135,19 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 	return size * count;
 }
 
+/* A registry that drips must not hold a thread. */
+static void heard(struct exchange *x, uint64_t bytes, int64_t since_ns)
+{
+	int64_t now = now_ns();
+
+	x->heard_ns += now - since_ns;
+	x->heard_bytes += bytes;
+	if (x->heard_bytes < HEARD_MIN)
+		return;
+	x->heard_bytes = 0;
+	x->heard_ns = now;
+}
+
 static size_t take_text(struct exchange *x, const char *data, size_t len)
 {
 	if (buf_len(x->text) + len > x->most) {
@@ -148,6 +162,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *ctx)
 {
 	struct exchange *x = ctx;
 	size_t len = size * count, whole = len;
+	int64_t since = now_ns();
 
 	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &x->status);
 	if (x->put && (x->status == 200 || x->status == 206)) {
@@ -167,7 +182,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *ctx)
 	} else if (x->text && !x->put) {
 		whole = take_text(x, data, len);
 	}
-	x->heard_ns = now_ns();
+	heard(x, size * count, since);
 	return whole;
 }
 
@@ -176,6 +191,7 @@ static size_t on_send(char *out, size_t size, size_t count, void *ctx)
 	struct exchange *x = ctx;
 	struct sending *b = x->body;
 	size_t len = min_size(size * count, b->size - b->at);
+	int64_t since = now_ns();
 	ssize_t n = (ssize_t)len;
 
 	if (b->fd >= 0)
@@ -189,7 +205,7 @@ static size_t on_send(char *out, size_t size, size_t count, void *ctx)
 	b->at += (uint64_t)n;
 	if (b->total)
 		__atomic_fetch_add(b->total, (uint64_t)n, __ATOMIC_RELAXED);
-	x->heard_ns = now_ns();
+	heard(x, (uint64_t)n, since);
 	return (size_t)n;
 }
 
@@ -294,6 +310,7 @@ static CURLcode perform(struct exchange *x, const char *url, const char *authori
 	x->challenge = (struct challenge){0};
 	x->retry_after_s = 0;
 	x->heard_ns = now_ns();
+	x->heard_bytes = HEARD_MIN; /* the first byte counts */
 	if (x->body) {
 		_cleanup_free_ char *type = xasprintf("Content-Type: %s", x->type);
 
@@ -545,7 +562,7 @@ int exchange_say(struct pull_failure *f, const struct exchange *x, CURLcode r, c
 		pull_failure_set(f, to->push ? PUSH_ERROR : PULL_ERROR,
 		    to->push ? "%s does not go on: nothing was sent or taken for %" PRId64
 			       " s and more (%s)"
-			     : "%s sent nothing for %" PRId64 " s (%s)",
+			     : "%s sent next to nothing for %" PRId64 " s (%s)",
 		    host, to->stall_ns / SECOND_NS, what);
 		return -ETIMEDOUT;
 	}

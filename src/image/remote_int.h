@@ -43,7 +43,8 @@ struct exchange {
 	char location[URL_MAX], media_type[MEDIA_TYPE_SIZE];
 	struct challenge challenge;
 	bool challenged;
-	int64_t heard_ns;
+	int64_t heard_ns; /* when enough had come since the time before; our own time left out */
+	uint64_t heard_bytes; /* since then */
 	bool stalled;
 	/* the answer's body */
 	struct buf *text; /* of answers that are kept, up to `most` bytes */

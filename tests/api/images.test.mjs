@@ -478,7 +478,22 @@ describe('a registry that stalls', () => {
 		const image = await imageOf(await tarOf(`add("f", b"${Math.random()}" * 1000)`));
 		const r = await liar(image, { blob: (q, s, digest, body) => (digest === image.layer ? (s.writeHead(200, { 'content-length': body.length }), s.write(body.subarray(0, 10)), true) : false) });
 		const answer = await fetch(`${other.url}/_mayfly/images/pull?name=${encodeURIComponent(r.name)}`, { method: 'POST' });
-		assert.match(JSON.parse((await answer.text()).trim().split('\n').at(-1)).message, /sent nothing for 2 s/);
+		assert.match(JSON.parse((await answer.text()).trim().split('\n').at(-1)).message, /sent next to nothing for 2 s/);
+	});
+
+	test('by a byte now and then ends a pull, too', async () => {
+		const image = await imageOf(await tarOf(`add("f", b"${Math.random()}" * 1000)`));
+		let timer, sent = 0;
+		const r = await liar(image, { blob: (q, s, digest, body) => {
+			if (digest !== image.layer) return false;
+			s.writeHead(200, { 'content-length': body.length });
+			timer = setInterval(() => s.write(body.subarray(sent, ++sent)), 100);
+			s.on('close', () => clearInterval(timer));
+			return true;
+		} });
+		const answer = await fetch(`${other.url}/_mayfly/images/pull?name=${encodeURIComponent(r.name)}`, { method: 'POST' });
+		assert.match(JSON.parse((await answer.text()).trim().split('\n').at(-1)).message, /sent next to nothing for 2 s/);
+		assert.ok(sent > 5, `${sent}`);
 	});
 
 	test('ends a push', async () => {

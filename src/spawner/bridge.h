@@ -71,9 +71,6 @@ int bridge_attach(struct bridge *b, int netns, int holder, struct bridge_place *
  * reserved (a TCP socket listens, but nothing reaches it: never accept from it). */
 int bridge_publish(
     struct bridge *b, struct in_addr to, struct bridge_port *ports, size_t count, struct err *e);
-/* After a new start: bind the sockets again for ports that are still published (host is set);
- * reserved is -1 where that fails. */
-void bridge_reserve(struct bridge *b, struct bridge_port *ports, size_t count);
 /* Take away its published ports and pair, and give back its address. Nothing there is no error.
  * Takes tens of milliseconds, most of them the kernel's for the pair. */
 int bridge_detach(struct bridge *b, struct in_addr address, struct err *e);

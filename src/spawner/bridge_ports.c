@@ -108,18 +108,6 @@ static int bind_all(
 	return 0;
 }
 
-void bridge_reserve(struct bridge *b, struct bridge_port *ports, size_t count)
-{
-	uint16_t port;
-
-	(void)b;
-	for (size_t i = 0; i < count; i++) {
-		int fd = ports[i].host ? bind_one(&ports[i], &port) : -1;
-
-		ports[i].reserved = fd < 0 ? -1 : fd;
-	}
-}
-
 /* ---- maps ---- */
 
 /* Those of one map, which has them by address of the host or not. */

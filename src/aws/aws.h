@@ -100,7 +100,6 @@ const char *call_strn(struct call *c, struct str s);
 const char *call_printf(struct call *c, const char *fmt, ...) _printf_(2, 3);
 const int64_t *call_int(struct call *c, int64_t v); /* integers, and timestamps in wall ms */
 const bool *call_bool(struct call *c, bool v);
-const double *call_double(struct call *c, double v);
 const struct str *call_blob(struct call *c, struct str s); /* not copied: lives until the reply */
 /* Zeroed structures, list items and map entries. */
 #define call_new(c, type) arena_new((c)->arena, type)

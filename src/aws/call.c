@@ -59,14 +59,6 @@ const bool *call_bool(struct call *c, bool v)
 	return p;
 }
 
-const double *call_double(struct call *c, double v)
-{
-	double *p = arena_new(c->arena, double);
-
-	*p = v;
-	return p;
-}
-
 const struct str *call_blob(struct call *c, struct str s)
 {
 	struct str *p = arena_new(c->arena, struct str);

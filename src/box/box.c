@@ -21,19 +21,9 @@ void *box_ctx(const struct box *b)
 	return b->ctx;
 }
 
-bool box_was_warm(const struct box *b)
-{
-	return b->was_warm;
-}
-
 int64_t box_init_started_ns(const struct box *b)
 {
 	return b->init_started_ns;
-}
-
-bool box_is_frozen(const struct box *b)
-{
-	return b->frozen;
 }
 
 /* Everything that talks to the inside. The slot stays taken until the spawner has cleared it. */
@@ -476,13 +466,10 @@ struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struc
 
 	if (spec->program->framed && !spec->fresh)
 		b = pool_take(bs, spec->program);
-	if (b) {
-		b->was_warm = true;
-	} else {
+	if (!b)
 		b = pool_take(bs, NULL);
-		if (!b)
-			b = pool_new_box(bs);
-	}
+	if (!b)
+		b = pool_new_box(bs);
 	if (!b) {
 		err_set(e, EAGAIN, "all %u boxes are in use", bs->slot_count);
 		return NULL;

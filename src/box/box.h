@@ -89,8 +89,6 @@ bool boxes_may_start(struct boxes *bs, const struct box_spec *spec);
 struct box *box_start(struct boxes *bs, const struct box_spec *spec, const struct box_handler *h,
     void *ctx, struct err *e);
 void *box_ctx(const struct box *b);
-/* True if it came pre-started from the pool. */
-bool box_was_warm(const struct box *b);
 /* When this start (or the last reset) began to run code of the function, monotonic ns. */
 int64_t box_init_started_ns(const struct box *b);
 
@@ -127,7 +125,6 @@ void box_drain_output(struct box *b);
 /* Stop all its processes until the next box_send() or box_stop(). Only when nothing is outstanding.
  */
 void box_freeze(struct box *b);
-bool box_is_frozen(const struct box *b);
 /* Highest memory use so far, bytes, from the kernel; sampled at most once a millisecond. */
 uint64_t box_memory_peak(struct box *b);
 /* CPU time per 100 ms from now on, µs; 0: no limit. */

@@ -28,7 +28,7 @@ struct box {
 	int64_t begun_ns;
 	uint32_t slot, generation;
 	enum box_state state;
-	bool was_warm, frozen, has_spec;
+	bool frozen, has_spec;
 	bool enrolling;  /* its extensions have to register before the runtime starts */
 	bool retiring;   /* its extensions were told that it ends: nothing more is sent */
 	bool said_ready; /* the runtime did, the extensions have not yet */

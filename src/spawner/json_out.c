@@ -74,14 +74,6 @@ void json_text(struct json_out *j, const char *name, const char *value)
 	json_joined(j, name, value, "", "");
 }
 
-void json_int(struct json_out *j, const char *name, int64_t value)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRId64, value);
-	json_raw(j, name, text);
-}
-
 void json_uint(struct json_out *j, const char *name, uint64_t value)
 {
 	char text[24];

@@ -15,7 +15,6 @@ void json_close(struct json_out *j, char bracket);
 void json_text(struct json_out *j, const char *name, const char *value);
 /* The text of two parts as one. */
 void json_joined(struct json_out *j, const char *name, const char *a, const char *b, const char *c);
-void json_int(struct json_out *j, const char *name, int64_t value);
 void json_uint(struct json_out *j, const char *name, uint64_t value);
 void json_bool(struct json_out *j, const char *name, bool value);
 /* A constant that is JSON already. */

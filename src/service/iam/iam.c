@@ -64,8 +64,3 @@ int iam_role_find(struct iam *m, const char *account, const char *arn, struct ia
 	};
 	return 0;
 }
-
-bool iam_role_exists(struct iam *m, const char *account, const char *arn)
-{
-	return iam_role_find(m, account, arn, &(struct iam_role_facts){0}) == 0;
-}

@@ -30,4 +30,3 @@ struct iam_role_facts {
 /* The role with this ARN in this account: 0, or -ENOENT. Strings are valid until the loop goes
  * on. */
 int iam_role_find(struct iam *m, const char *account, const char *arn, struct iam_role_facts *ret);
-bool iam_role_exists(struct iam *m, const char *account, const char *arn);

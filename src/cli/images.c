@@ -7,6 +7,7 @@
 
 #include "base/time.h"
 #include "cli/client.h"
+#include "cli/config.h"
 #include "cli/ps.h"
 #include "cli/pull.h"
 #include "cli/term.h"
@@ -25,7 +26,7 @@ struct list_options {
 static void short_name(const struct client *c, const char *name, char out[IMAGE_NAME_SIZE])
 {
 	static const char *const heads[] = {"docker.io/library/", "docker.io/"};
-	static const char own[] = "123456789012.dkr.ecr.us-east-1.amazonaws.com/";
+	static const char own[] = "123456789012.dkr.ecr." CONFIG_REGION ".amazonaws.com/";
 	const char *host = strstr(client_endpoint(c), "://");
 
 	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)

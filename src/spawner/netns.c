@@ -225,26 +225,25 @@ int netns_detach(const struct place *p, int dir, struct err *e)
 	return r;
 }
 
-int netns_restore(const struct spawner *s, struct err *e)
+static int with_bridge(
+    const struct spawner *s, int (*fn)(struct bridge *b, struct err *e), struct err *e)
 {
 	struct bridge b;
 	int r = open_bridge(s, AT_FDCWD, &b, e);
 
 	if (r < 0)
 		return r;
-	r = bridge_restore(&b, e);
+	r = fn(&b, e);
 	close(b.dir);
 	return r;
 }
 
+int netns_restore(const struct spawner *s, struct err *e)
+{
+	return with_bridge(s, bridge_restore, e);
+}
+
 int netns_leave(const struct spawner *s, struct err *e)
 {
-	struct bridge b;
-	int r = open_bridge(s, AT_FDCWD, &b, e);
-
-	if (r < 0)
-		return r;
-	r = bridge_remove(&b, e);
-	close(b.dir);
-	return r;
+	return with_bridge(s, bridge_remove, e);
 }

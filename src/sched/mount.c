@@ -5,11 +5,12 @@
 #include "sched/task_int.h"
 
 #define PATH_SIZE 4096
+#define SOURCES_MAX 256 /* of volumesFrom, with those of others in turn */
 
 struct mounts {
 	struct arena *arena;
 	struct container_mount items[CONTAINER_MOUNTS_MAX];
-	size_t count;
+	size_t count, sources;
 };
 
 /* The spawner takes no ".."; what the host's path means is decided there. */
@@ -111,7 +112,8 @@ static int add_points(
 	return 0;
 }
 
-/* With what those have from others in turn, as Docker; there are no circles. */
+/* With what those have from others in turn, as Docker. There are no circles, but a few containers
+ * that name each other many times would be walked for ever all the same. */
 static int add_from(
     struct mounts *m, const struct task *t, const json_t *def, bool read_only, struct err *e)
 {
@@ -123,8 +125,15 @@ static int add_from(
 		const char *name = docs_str(v, "sourceContainer");
 		const struct unit *from = name && *name ? task_unit(t, name) : NULL;
 		bool ro = read_only || json_is_true(json_object_get(v, "readOnly"));
-		int r = from ? add_points(m, t, from->def, ro, e)
-			     : err_set(e, EINVAL, "there is no container %.64s", name ? name : "");
+		int r;
+
+		if (++m->sources > SOURCES_MAX)
+			return err_set(e, EINVAL,
+			    "volumesFrom leads to more than %d containers, with those that they "
+			    "name in turn; name each once",
+			    SOURCES_MAX);
+		r = from ? add_points(m, t, from->def, ro, e)
+			 : err_set(e, EINVAL, "there is no container %.64s", name ? name : "");
 
 		if (r == 0)
 			r = add_from(m, t, from->def, ro, e);

@@ -88,6 +88,12 @@ test('volumesFrom has the volumes of another, and those that it has from a third
 	assert.deepEqual(lines.slice(-3), ['second', 'third', 'read-only']);
 });
 
+test('containers that name each other in volumesFrom many times are refused, not walked for ever', async () => {
+	const task = await rig.finished(Array.from({ length: 9 }, (_, i) => ({ name: `v${i}`, sh: 'sleep 1', essential: i === 8,
+		volumesFrom: i ? Array(20).fill({ sourceContainer: `v${i - 1}` }) : [] })));
+	assert.match(JSON.stringify(task.containers), /CannotCreateContainerError: volumesFrom leads to more than 256 containers/);
+});
+
 test('docker volumes: a shared one outlives tasks; what there is no driver for is refused in words', async () => {
 	const shared = (more) => ({ volumes: [{ name: 'kept', dockerVolumeConfiguration: { scope: 'shared', autoprovision: true, ...more } }] });
 	const mountPoints = [{ sourceVolume: 'kept', containerPath: '/k' }];
